@@ -1,0 +1,91 @@
+"""Runs pytest on the files in argv, by Bazel's test protocol: shards, filter, XML, coverage."""
+
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+CONFIGURATION = "pyproject.toml"
+
+
+class Shard:
+    """Keeps every n-th collected test. Round robin, since hashing leaves small shards empty."""
+
+    def __init__(self, index: int, total: int) -> None:
+        self.index = index
+        self.total = total
+
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """pytest's hook: drops the other shards' tests."""
+        config.hook.pytest_deselected(
+            items=[item for i, item in enumerate(items) if i % self.total != self.index]
+        )
+        items[:] = items[self.index :: self.total]
+
+
+def options() -> list[str]:
+    """The options that Bazel's environment asks for."""
+    environment = os.environ
+    arguments = ["-p", "no:cacheprovider", "--import-mode=importlib", "--rootdir=.", "-ra"]
+    arguments += ["-c", CONFIGURATION]
+    if xml := environment.get("XML_OUTPUT_FILE"):
+        suite = environment.get("TEST_TARGET", "pytest")
+        arguments += [f"--junitxml={xml}", "-o", f"junit_suite_name={suite}"]
+    if folder := environment.get("TEST_TMPDIR"):
+        arguments.append(f"--basetemp={pathlib.Path(folder, 'pytest')}")
+        environment.setdefault("HOME", folder)
+    if only := environment.get("TESTBRIDGE_TEST_ONLY"):
+        arguments += ["-k", only]
+    if environment.get("TESTBRIDGE_TEST_RUNNER_FAIL_FAST") == "1":
+        arguments.append("--exitfirst")
+    return arguments
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs pytest and gives the exit code that Bazel should see."""
+    plugins: list[object] = []
+    total = int(os.environ.get("TEST_TOTAL_SHARDS") or 0)
+    if total > 1:
+        pathlib.Path(os.environ["TEST_SHARD_STATUS_FILE"]).touch()
+        plugins.append(Shard(int(os.environ["TEST_SHARD_INDEX"]), total))
+    code = pytest.main([*options(), *arguments], plugins=plugins)
+    # A shard or a filter may leave nothing to run; without either, no tests is an error.
+    may_be_empty = plugins or os.environ.get("TESTBRIDGE_TEST_ONLY")
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED and may_be_empty:
+        return 0
+    return int(code)
+
+
+def run_with_coverage(arguments: Sequence[str]) -> int:
+    """Runs pytest and writes what ran as lcov, under the workspace's own paths."""
+    import coverage  # noqa: PLC0415 - 50 ms that other runs need not spend
+
+    manifest = pathlib.Path(os.environ["COVERAGE_MANIFEST"]).read_text().split()
+    names = {os.path.realpath(path): path for path in manifest if path.endswith(".py")}
+    measured = coverage.Coverage(include=list(names), config_file=False, data_file=None)
+    measured.start()
+    code = run(arguments)
+    measured.stop()
+    report = pathlib.Path(os.environ["COVERAGE_DIR"], "pylcov.dat")
+    try:
+        measured.lcov_report(outfile=str(report))
+    except coverage.exceptions.NoDataError:
+        return code
+    lines = report.read_text().splitlines()
+    # The runfiles' links led elsewhere; Bazel knows sources by their path in the workspace.
+    report.write_text(
+        "".join(
+            f"SF:{names.get(line[3:], line[3:])}\n" if line.startswith("SF:") else f"{line}\n"
+            for line in lines
+        )
+    )
+    return code
+
+
+if __name__ == "__main__":
+    measure = run_with_coverage if os.environ.get("COVERAGE_DIR") else run
+    sys.exit(measure(sys.argv[1:]))
