@@ -26,7 +26,8 @@ class Attributes(Mapping[str, str]):
         for key, value in copied.items():
             if not isinstance(key, str) or not isinstance(value, str) or not key:
                 raise ContextMalformed(
-                    "attributes", f"expected strings with non-empty keys, got {quoted((key, value))}"
+                    "attributes",
+                    f"expected strings with non-empty keys, got {quoted((key, value))}",
                 )
         try:
             size = sum(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MAXIMUM_OPERATION_DEPTH: Final = 10
 MAXIMUM_CLOCK_SKEW: Final = timedelta(seconds=5)
 
-# Where a session keeps the scope that its transactions run under; services.runtime.postgres reads it.
+# Where a session keeps the scope of its transactions; services.runtime.postgres reads it.
 SESSION_SCOPE: Final = "watertight.scope"
 
 
@@ -50,9 +50,9 @@ class _ScopedSession(Protocol):
 class UserExecutionContext:
     """For whom and where work is done. Immutable; a derived context only narrows.
 
-    Times are aware datetimes. `run_id` needs a `thread_id`; a context of depth 0 has no parent request,
-    any other has one. The database session is a convenience of the process that holds the context: it
-    is no part of equality, hash, repr or encoding.
+    Times are aware datetimes. `run_id` needs a `thread_id`; a context of depth 0 has no parent
+    request, any other has one. The database session is a convenience of the process that holds the
+    context: it is no part of equality, hash, repr or encoding.
 
     Raises:
         InvalidIdentifier: a field is not of its own identifier type.
@@ -129,7 +129,7 @@ class UserExecutionContext:
         return DataScope.user(self.tenant_id, self.user_id)
 
     def require_valid(self, now: datetime) -> None:
-        """Raises `ContextExpired` before `issued_at` (less 5 s for clocks) and from `expires_at` on."""
+        """Raises `ContextExpired` from `expires_at` on, and more than 5 s before `issued_at`."""
         if now >= self.expires_at:
             raise ContextExpired("expires_at", "the context has expired")
         if self.issued_at - now > MAXIMUM_CLOCK_SKEW:
@@ -161,7 +161,7 @@ class UserExecutionContext:
         scopes: Iterable[Scope] | None = None,
         expires_at: datetime | None = None,
     ) -> Self:
-        """A context for less: a thread where there was none, a run of it, fewer scopes, a nearer end.
+        """A context for less: a thread where there was none, its run, fewer scopes, a nearer end.
 
         Raises:
             ContextWidened: it would be for something else, or for more.
@@ -187,8 +187,8 @@ class UserExecutionContext:
     def with_db_session(self, session: AsyncSession) -> Self:
         """A copy whose `db` runs each transaction under this context's scope.
 
-        The session must come from `services.runtime.postgres.Database`, which binds the scope at the
-        start of every transaction.
+        The session must come from `services.runtime.postgres.Database`, which binds the scope at
+        the start of every transaction.
 
         Raises:
             SessionScopeConflict: the session has an open transaction under another scope.

@@ -26,7 +26,7 @@ _QUOTED_CHARACTERS = 80
 def quoted(value: object) -> str:
     """The value as an error message shows it: printable, at most 80 characters."""
     text = ascii(value)
-    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…"
+    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}..."
 
 
 class ContextError(Exception):

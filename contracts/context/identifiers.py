@@ -1,7 +1,7 @@
 """Typed identifiers: opaque names of 1 to 64 bytes of UTF-8, refused at creation when they are not.
 
-They are strings for datastores and encoders, but a `ThreadId` is no `UserId` to the type checker, nor
-to `UserExecutionContext`. Two identifiers are equal when their bytes are: no case or Unicode folding.
+They are strings for datastores and encoders, but a `ThreadId` is no `UserId` to the type checker,
+nor to `UserExecutionContext`. Two identifiers are equal when their bytes are: nothing is folded.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Identifier(str):
     field: ClassVar[str] = "identifier"
 
     def __new__(cls, value: str) -> Self:
+        """Refuses what is no identifier, by `InvalidIdentifier`."""
         if (reason := _reason_to_refuse(value)) is not None:
             raise InvalidIdentifier(cls.field, value, reason)
         return super().__new__(cls, value)

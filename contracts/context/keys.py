@@ -1,8 +1,8 @@
 """One injective encoding of namespace, scope and name, for Redis keys and channel names.
 
-Each part is percent-encoded to `[A-Za-z0-9_.~%-]` (RFC 3986, section 2.1) and prefixed with its length,
-so that no identifier can hold a delimiter, a glob or another case's twin: different inputs give
-different keys. A part that is absent is `-`, which no length can be.
+Each part is percent-encoded to `[A-Za-z0-9_.~%-]` (RFC 3986, section 2.1) and prefixed with its
+length, so that no identifier can hold a delimiter or a glob: different inputs give different keys.
+A part that is absent is `-`, which no length can be.
 """
 
 from __future__ import annotations
@@ -48,5 +48,5 @@ def scoped_key(namespace: str, scope: DataScope, *names: str | None) -> str:
 
 
 def short_key(namespace: str, scope: DataScope, *names: str | None) -> str:
-    """`scoped_key` where a name must be short: its whole SHA-256 in 64 hexadecimal digits, never a cut."""
+    """`scoped_key` where a name must be short: all 64 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(scoped_key(namespace, scope, *names).encode()).hexdigest()

@@ -57,8 +57,8 @@ def open_context(
     """Gets the context of a thread's session, and makes new only what there is not.
 
     Without `run` it is the thread's current run, or a new one where there is none; the current run
-    continues, another is opened. The request is new each time, so passing a context's thread and run
-    back in gives the same session. Without `thread` it is the user's context, in no run.
+    continues, another is opened. The request is new each time, so passing a context's thread and
+    run back in gives the same session. Without `thread` it is the user's context, in no run.
 
     Raises:
         ContextExpired: the principal is no longer valid.

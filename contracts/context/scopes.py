@@ -39,7 +39,9 @@ def parse_scopes(values: Iterable[str]) -> frozenset[Scope]:
         scopes = frozenset(Scope(word) for word in words)
     except ValueError as error:
         known = ", ".join(sorted(Scope))
-        raise ContextMalformed("scopes", f"expected scopes of {known}; got {quoted(words)}") from error
+        raise ContextMalformed(
+            "scopes", f"expected scopes of {known}; got {quoted(words)}"
+        ) from error
     if len(scopes) != len(words):
         raise ContextMalformed("scopes", f"expected each scope once; got {quoted(words)}")
     return scopes
@@ -60,8 +62,8 @@ class ScopeKind(StrEnum):
 class DataScope:
     """For whose data a transaction, a key or a subscription works.
 
-    Build one with a class method, each of which asks for exactly the identifiers of its kind: there is
-    no way to build a scope that means everybody.
+    Build one with a class method, each of which asks for exactly the identifiers of its kind: there
+    is no way to build a scope that means everybody.
     """
 
     kind: ScopeKind

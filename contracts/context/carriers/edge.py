@@ -1,4 +1,4 @@
-"""The edge: what a caller from outside may say of itself is one Bearer token (RFC 6750, section 2.1).
+"""The edge: a caller from outside says who it is by one Bearer token (RFC 6750, section 2.1).
 
 Context headers from outside are never read here, and so dropped.
 """

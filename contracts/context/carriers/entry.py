@@ -1,4 +1,4 @@
-"""Entries at rest: outbox rows and stream entries hold the context beside the payload, and no token."""
+"""Entries at rest: outbox rows and stream entries hold the context beside the payload; no token."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_entry(entry: UsageEntry) -> dict[str, bytes]:
 
 
 def read_entry(fields: Mapping[bytes, bytes]) -> tuple[UserExecutionContext, UsageEntry]:
-    """The context and the entry; the context was valid when it was enqueued, whatever the time is now.
+    """The context and the entry; the context was valid when it was enqueued, whatever time it is.
 
     Raises:
         ContextError: the entry is absent, too large, unreadable, or contradicts its context.

@@ -1,4 +1,4 @@
-"""A hop between services: gRPC metadata that carries a transaction token and the context it speaks for."""
+"""A hop between services: gRPC metadata with a transaction token and the context it speaks for."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def read_token(pairs: Iterable[tuple[str, str | bytes]], key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TransactionClaims:
-    """What a verified transaction token says (draft-ietf-oauth-transaction-tokens, section 5).
+    """What a verified transaction token says (draft-ietf-oauth-transaction-tokens).
 
-    `transaction_id` is `txn`, `workload` is `req_wl`; tenant, session, thread and run stand in `tctx`.
+    `transaction_id` is `txn`, `workload` is `req_wl`; tenant, session, thread, run are in `tctx`.
     """
 
     transaction_id: str

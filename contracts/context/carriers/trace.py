@@ -1,4 +1,4 @@
-"""W3C Trace Context level 2: `traceparent` as text. It carries no authority and no personal data."""
+"""W3C Trace Context level 2: `traceparent` as text, without authority or personal data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Final
 
 TRACEPARENT_KEY: Final = "traceparent"
 _PATTERN = re.compile(
-    r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<rest>-.*)?"
+    r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})"
+    r"-(?P<flags>[0-9a-f]{2})(?P<rest>-.*)?"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TraceParent:
-    """The trace and the calling span: 32 and 16 lower-case hexadecimal digits, and 8 bits of flags."""
+    """The trace and the calling span: 32 and 16 lower-case hexadecimal digits, and 8 flag bits."""
 
     trace_id: str
     span_id: str

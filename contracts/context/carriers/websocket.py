@@ -1,4 +1,4 @@
-"""WebSocket frames: each event names the thread, run and request that it belongs to, and its sequence."""
+"""WebSocket frames: each event names its thread, run and request, and its sequence number."""
 
 from __future__ import annotations
 
