@@ -20,7 +20,7 @@ class Shard:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """pytest's hook: drops the other shards' tests."""
+        """Drop the other shards' tests."""
         config.hook.pytest_deselected(
             items=[item for i, item in enumerate(items) if i % self.total != self.index]
         )

@@ -34,8 +34,8 @@ class Distribution:
 def split(site: pathlib.Path) -> dict[str, Distribution]:
     """Moves each distribution's files to d/NAME-VERSION and its programs to bin/NAME-VERSION.
 
-    The version is in the path because Bazel does not look for changes inside a source folder: without
-    it a changed lock would leave results of the old version cached.
+    The version is in the path because Bazel does not look for changes inside a source folder:
+    without it a changed lock would leave results of the old version cached.
     """
     found = {}
     for installed in importlib.metadata.distributions(path=[str(site)]):
@@ -45,7 +45,9 @@ def split(site: pathlib.Path) -> dict[str, Distribution]:
         found[name] = here = Distribution(name, pathlib.Path("d", folder), scripts)
         generated = {script.name for script in scripts}
         for record in installed.files or []:
-            path = pathlib.Path(re.sub(r"^(\.\./)+", "", str(record)))  # ../../bin: bin/ by --target
+            path = pathlib.Path(
+                re.sub(r"^(\.\./)+", "", str(record))
+            )  # ../../bin: bin/ by --target
             target = here.home / path
             if path.parts[0] == "bin":
                 if path.name in generated:  # pip's launcher has this interpreter's path in it
@@ -94,9 +96,7 @@ def targets(dist: Distribution, found: dict[str, Distribution]) -> Iterator[str]
     """The distribution's own targets."""
     home = str(dist.home)
     private = ["//visibility:private"]
-    yield rule(
-        "py_library", name=f"_{dist.name}", data=[home], imports=[home], visibility=private
-    )
+    yield rule("py_library", name=f"_{dist.name}", data=[home], imports=[home], visibility=private)
     needs = [f":_{name}" for name in closure(dist.name, found)]
     yield rule("py_library", name=dist.name, deps=needs)
     for script in dist.scripts:
@@ -112,7 +112,7 @@ def targets(dist: Distribution, found: dict[str, Distribution]) -> Iterator[str]
 
 
 def well_known_protos(include: pathlib.Path) -> Iterator[str]:
-    """protobuf's own .proto files, a proto_library each, from the wheel that ships protoc."""
+    """Protobuf's own .proto files, a proto_library each, from the wheel that ships protoc."""
     shutil.copytree(include / "google/protobuf", "wkt/google/protobuf")
     files = sorted(pathlib.Path("wkt/google/protobuf").glob("*.proto"))
     names = {f"google/protobuf/{file.name}": f":{file.stem}_proto" for file in files}
