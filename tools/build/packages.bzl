@@ -10,9 +10,11 @@ PACKAGES = [
     "contracts/proto/watertight/backend/v1",
     "contracts/proto/watertight/context/v1",
     "contracts/proto/watertight/events/v1",
+    "integration/clients",
     "tools/build",
     "tools/build/checks",
     "tools/build/private",
+    "tools/build/tests",
 ]
 
 def sources():
