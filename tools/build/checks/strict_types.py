@@ -3,6 +3,8 @@
 import os
 import pathlib
 import sys
+import tempfile
+from collections.abc import Iterable, Sequence
 
 import mypy.api
 
@@ -12,28 +14,49 @@ from tools.build.checks.manifest import read_manifest
 ROOTS = (".", "contracts/proto")
 
 
-def third_party_only() -> None:
-    """Takes this program's own roots off sys.path.
+def merge(folders: Sequence[pathlib.Path], target: pathlib.Path) -> None:
+    """Links the folders' contents into one, as they would lie in a site-packages folder.
 
-    mypy reads installed packages' types from there, and refuses a folder that is both installed and
-    checked.
+    mypy gives up on namespace packages (google, opentelemetry) that lie in several folders.
     """
-    own = {os.path.realpath(root) for root in (*ROOTS, "..")}
-    sys.path[:] = [path for path in sys.path if os.path.realpath(path) not in own]
+    target.mkdir(parents=True)
+    holders: dict[str, list[pathlib.Path]] = {}
+    for folder in folders:
+        for entry in folder.iterdir():
+            holders.setdefault(entry.name, []).append(entry)
+    for name, entries in holders.items():
+        if len(entries) > 1 and all(entry.is_dir() for entry in entries):
+            merge(entries, target / name)
+        else:
+            (target / name).symlink_to(entries[0].resolve())
+
+
+def locked_packages(paths: Iterable[str]) -> list[pathlib.Path]:
+    """The folders of @pypi's distributions on the import path."""
+    return [pathlib.Path(path) for path in paths if "pypi" in pathlib.Path(path).parts]
+
+
+def check(files: Sequence[str], folder: pathlib.Path) -> int:
+    """Runs mypy and gives its exit code. mypy reads installed packages' types from sys.path."""
+    packages = locked_packages(sys.path)
+    merge(packages, folder / "site-packages")
+    standard = [path for path in sys.path if path.startswith((sys.base_prefix, sys.prefix))]
+    sys.path[:] = [*standard, str(folder / "site-packages")]
+    os.environ["MYPYPATH"] = os.pathsep.join(ROOTS)
+    options = ["--config-file=pyproject.toml", f"--cache-dir={folder / 'cache'}"]
+    report, complaint, code = mypy.api.run([*options, "--no-error-summary", *files])
+    print(report, complaint, sep="", end="")
+    return code
 
 
 def main(manifest: str) -> int:
-    """Runs mypy and gives its exit code; 1 when there was nothing to run it on."""
+    """Checks the manifest's files; 1 when there is none."""
     files = read_manifest(pathlib.Path(manifest)).python
     if not files:
         print("no Python file in the manifest: nothing was checked", file=sys.stderr)
         return 1
-    third_party_only()
-    os.environ["MYPYPATH"] = os.pathsep.join(ROOTS)
-    cache = pathlib.Path(os.environ["TEST_TMPDIR"], "mypy")
-    options = ["--config-file=pyproject.toml", f"--cache-dir={cache}", "--no-error-summary"]
-    report, complaint, code = mypy.api.run([*options, *files])
-    print(report, complaint, sep="", end="")
+    with tempfile.TemporaryDirectory() as folder:
+        code = check(files, pathlib.Path(folder))
     print(f"mypy: {len(files)} files, exit code {code}")
     return code
 

@@ -1,0 +1,79 @@
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from tools.build.checks import lint, sandbox, strict_types
+
+GOOD = '"""A module."""\n\nANSWER: int = 42\n'
+FORBIDDEN = GOOD + "print(ANSWER)\n"
+UGLY = GOOD.replace(" = ", "   =   ")
+MISTYPED = GOOD.replace("int", "str")
+RUFF = os.environ["RUFF"]
+
+
+@pytest.fixture
+def manifest(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A manifest of one file, module.py beside it."""
+    file = tmp_path / "manifest.txt"
+    file.write_text(f"source {tmp_path}/module.py\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("subcommand", "source", "expected"),
+    [
+        ("check", GOOD, 0),
+        ("check", FORBIDDEN, 1),
+        ("check", "def (:\n", 1),
+        ("format --check", GOOD, 0),
+        ("format --check", UGLY, 1),
+    ],
+)
+def test_lint_and_format(
+    manifest: pathlib.Path, subcommand: str, source: str, expected: int
+) -> None:
+    """What breaks a rule or is not formatted fails."""
+    manifest.with_name("module.py").write_text(source)
+
+    assert lint.main(str(manifest), RUFF, *subcommand.split()) == expected
+
+
+@pytest.mark.parametrize(("source", "expected"), [(GOOD, 0), (MISTYPED, 1)])
+def test_types(manifest: pathlib.Path, source: str, expected: int) -> None:
+    """What is mistyped fails."""
+    manifest.with_name("module.py").write_text(source)
+
+    # A process of its own: the check narrows sys.path.
+    command = [os.environ["TYPES"], str(manifest)]
+    assert subprocess.run(command, timeout=60, check=False).returncode == expected
+
+
+def test_nothing_to_check_is_no_success(tmp_path: pathlib.Path) -> None:
+    """An empty manifest means that something is broken, not that all is well."""
+    empty = tmp_path / "manifest.txt"
+    empty.write_text("generated a_pb2.py\n")
+
+    assert lint.main(str(empty), RUFF, "check") == 1
+    assert strict_types.main(str(empty)) == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("/c/sandbox/linux-sandbox/7/execroot/w", "linux-sandbox"),
+        ("/c/sandbox/processwrapper-sandbox/7/execroot/w", "processwrapper-sandbox"),
+        ("/c/execroot/w", None),
+    ],
+)
+def test_the_sandbox_is_known_by_its_folder(folder: str, expected: str | None) -> None:
+    """Bazel names the kind of sandbox in the path."""
+    assert expected == sandbox.strategy(folder)
+
+
+def test_outside_a_sandbox_is_found() -> None:
+    """A test that runs in the tree itself breaks the rule."""
+    assert sandbox.complaints("/c/execroot/w") == [
+        "this test runs outside a sandbox, in /c/execroot/w"
+    ]
