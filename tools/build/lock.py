@@ -20,6 +20,7 @@ def main(uv: str, *options: str) -> int:
         program,
         "pip",
         "compile",
+        "--quiet",
         "--generate-hashes",
         "--python-version=3.11",
         "--custom-compile-command=tools/bazel run //tools/build:lock",
