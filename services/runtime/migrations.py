@@ -52,10 +52,10 @@ def execute(statements: Iterable[str]) -> None:
 
 
 def backfill(table: str, *, scope_columns: Collection[str], statement: str) -> int:
-    """Runs a data migration scope by scope, in the current revision; gives how many rows it changed.
+    """Runs a data migration scope by scope, in the current revision; gives the rows it changed.
 
-    The owner sees no row without a scope, so a plain UPDATE in a migration changes nothing, and says
-    nothing. Here the statement runs once in each scope that has rows, and can touch no other,
+    The owner sees no row without a scope, so a plain UPDATE in a migration changes nothing, and
+    says nothing. Here the statement runs once in each scope that has rows, and can touch no other,
     whatever it says.
 
     Args:

@@ -80,14 +80,14 @@ class _ConnectionLost(Unavailable):
 class _ScopedSession(Session):
     """A session whose every transaction has the scope that `info` held when it began."""
 
-    _bound: tuple[SessionTransaction | None, DataScope, Engine] | None = None
+    _bound: tuple[SessionTransaction, DataScope, Engine] | None = None
 
     def get_bind(self, *_arguments: Any, **_options: Any) -> Engine:
         scope = self.info.get(SESSION_SCOPE)
         if not isinstance(scope, DataScope):
             raise UnscopedTransaction
-        transaction = self.get_transaction()
-        if self._bound is not None and transaction is not None and self._bound[0] is transaction:
+        transaction = self.get_transaction() or self.begin()
+        if self._bound is not None and self._bound[0] is transaction:
             if self._bound[1] != scope:
                 raise SessionScopeConflict("session", "its transaction began under another scope")
             return self._bound[2]
