@@ -11,6 +11,8 @@ PACKAGES = [
     "contracts/proto/watertight/context/v1",
     "contracts/proto/watertight/events/v1",
     "integration/clients",
+    "services/auth",
+    "services/runtime",
     "tools/build",
     "tools/build/checks",
     "tools/build/private",
