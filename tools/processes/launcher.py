@@ -12,9 +12,11 @@ It is run as a script and imports the standard library alone. It exists for thre
 
 Should the launcher itself be killed, `PR_SET_PDEATHSIG` ends the processes that it started.
 
-Messages are JSON, one a line, in both directions. Requests: `spawn` and `signal`. Answers:
-`spawned`, `failed` and `signalled` with the request's number, and, unasked, `exited` with the
-process's key.
+Folders that it has adopted it removes in the end.
+
+Messages are JSON, one a line, in both directions. Requests: `spawn`, `signal`, `adopt`. Answers:
+`spawned`, `failed`, `signalled` and `adopted` with the request's number, and, unasked, `exited`
+with the process's key.
 """
 
 import contextlib
@@ -24,6 +26,7 @@ import os
 import pathlib
 import pwd
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,6 +51,7 @@ class Launcher:
         self._control = control
         self._parent = parent
         self._buffer = b""
+        self._adopted: list[str] = []
         self._running: dict[int, tuple[int, subprocess.Popen[bytes], int]] = {}
 
     def serve(self, woken: socket.socket) -> None:
@@ -65,7 +69,7 @@ class Launcher:
                     return
 
     def end_everything(self) -> None:
-        """Sends each process its abort signal, then SIGKILL to all that is below this one."""
+        """Sends abort signals, then SIGKILL to all that is below, and removes adopted folders."""
         for pid, (_, _, abort_signal) in self._running.items():
             if abort_signal != signal.SIGKILL:
                 signal_tree(pid, signal.SIGCONT)
@@ -81,6 +85,8 @@ class Launcher:
                 _kill(pid, signal.SIGKILL)
             self._reap(report=False)
             time.sleep(0.001)
+        for folder in self._adopted:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _receive(self) -> bool:
         try:
@@ -102,6 +108,10 @@ class Launcher:
                 return
             self._running[process.pid] = key, process, request["abort_signal"]
             self._send(event="spawned", number=number, pid=process.pid)
+            return
+        if request["do"] == "adopt":
+            self._adopted.append(request["path"])
+            self._send(event="adopted", number=number)
             return
         # Only a process that has not been reaped yet: its number cannot belong to another one.
         pid = next((pid for pid, (own, _, _) in self._running.items() if own == key), None)

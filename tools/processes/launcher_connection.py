@@ -89,6 +89,10 @@ class LauncherConnection:
         """Signals a process, or all of its tree; False when it has ended already."""
         return bool(self._ask("signal", key, signal=number, tree=tree)["delivered"])
 
+    def adopt(self, folder: Path) -> None:
+        """Has a folder removed when the launcher ends."""
+        self._ask("adopt", 0, path=str(folder))
+
     def close(self) -> None:
         """Ends the launcher and whatever still runs below it."""
         self._control.shutdown(socket.SHUT_WR)

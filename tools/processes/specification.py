@@ -30,8 +30,8 @@ class ProcessSpecification:
     known only then.
 
     `user` switches to another account and works for root only; see `unprivileged_user`.
-    `abort_signal` is what the launcher sends when the supervisor's own process is gone; SIGKILL
-    follows it after half a second.
+    `prepare` is called before each launch, restarts included. `abort_signal` is what the launcher
+    sends when the supervisor's own process is gone; SIGKILL follows it after half a second.
     """
 
     name: str
@@ -45,6 +45,7 @@ class ProcessSpecification:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_limit_seconds: float = 5.0
     abort_signal: signal.Signals = signal.SIGKILL
+    prepare: Callable[[], None] | None = None
 
     def environment(self, ready: Mapping[str, Ready]) -> dict[str, str]:
         """The complete environment, given what the other processes said when they were ready."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StartupRecord:
-    """One process's start: seconds from the call of `start` to its launch, and to its health."""
+    """One process's start: seconds from the first start to its launch, and to its health."""
 
     name: str
     begin_seconds: float
@@ -32,7 +32,7 @@ def with_critical_path(
     while candidates:
         last = max(candidates, key=lambda name: records[name].ready_seconds)
         path.add(last)
-        candidates = [name for name in depends_on[last] if name in records]
+        candidates = [name for name in depends_on.get(last, ()) if name in records]
     marked = (
         StartupRecord(each.name, each.begin_seconds, each.ready_seconds, each.name in path)
         for each in records.values()

@@ -83,6 +83,8 @@ class SupervisedProcess:
     def launch(self) -> None:
         """Starts it and does not wait. Raises SpawnError."""
         specification = self.specification
+        if specification.prepare is not None:
+            specification.prepare()
         self._scanned_bytes = self.log_path.stat().st_size if self.log_path.exists() else 0
         self._ready_line = None
         self.ready = {}
@@ -102,6 +104,21 @@ class SupervisedProcess:
             self.paused = False
             self._end_expected = False
         self.pid = self._launcher.spawn(self._key, request)
+
+    def run(self, limit_seconds: float) -> None:
+        """Starts it and waits until it has ended with exit code 0.
+
+        Raises ProcessDiedError for another code; after the limit it is killed, and TimeoutError
+        raised.
+        """
+        self.launch()
+        try:
+            code = self.wait_exit(limit_seconds)
+        except BaseException:
+            self.kill()
+            raise
+        if code != 0:
+            raise ProcessDiedError(self.name, code, self.log_path, self.log_tail())
 
     def probe(self) -> bool:
         """Asks the ready probe once; raises ProcessDiedError when the process has ended."""

@@ -6,11 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tools.processes.errors import HealthLimitError, LauncherError, ProcessError, StopLimitError
+from tools.processes.errors import HealthLimitError, LauncherError, StopLimitError
 from tools.processes.folders import WorkingFolder
 from tools.processes.launcher_connection import LauncherConnection
 from tools.processes.readiness import Ready
@@ -35,9 +36,11 @@ class Supervisor:
         self._processes: dict[str, SupervisedProcess] = {}
         self._by_key: dict[int, SupervisedProcess] = {}
         self._keys = itertools.count(1)
+        self._starting: set[str] = set()
+        self._first_start: float | None = None
+        self._records: dict[str, StartupRecord] = {}
         self._lost = False
         self._closed = False
-        self.startup_records: Sequence[StartupRecord] = ()
         self.log_directory = log_directory or self._default_log_directory()
         self.log_directory.mkdir(parents=True, exist_ok=True)
         self._launcher = LauncherConnection(self._on_exit, self._on_loss)
@@ -83,21 +86,38 @@ class Supervisor:
         stays unhealthy, whatever this call started is killed and forgotten, and the error raised.
         """
         ordered = in_dependency_order(specifications, running=self._processes)
+        names = {specification.name for specification in ordered}
+        with self._changed:
+            self._starting |= names
         try:
             self._start(ordered)
         except BaseException:
-            for specification in ordered:
-                if process := self._processes.pop(specification.name, None):
+            for name in names:
+                if process := self._processes.pop(name, None):
                     process.kill()
             raise
+        finally:
+            with self._changed:
+                self._starting -= names
+
+    def run(self, specification: ProcessSpecification, limit_seconds: float) -> None:
+        """Runs a program that ends by itself, and waits for it.
+
+        Its ready probe is not asked. Raises ProcessDiedError when its exit code is not 0, and
+        TimeoutError after the limit, when it has been killed.
+        """
+        self._make(specification).run(limit_seconds)
+
+    def adopt(self, folder: Path) -> None:
+        """Has a folder removed after all processes have ended, also when the caller is killed."""
+        self._launcher.adopt(folder)
 
     def check(self) -> None:
-        """Raises ProcessDiedError when a process ended that nobody stopped or killed."""
-        if self._lost and not self._closed:
-            message = "the launcher has ended, and every process of this supervisor with it"
-            raise LauncherError(message)
-        for process in self.processes.values():
-            process.check()
+        """Raises ProcessDiedError when a process ended that nobody stopped or killed.
+
+        Processes that another thread is just starting are that thread's to report.
+        """
+        self._check(self._processes.keys() - self._starting)
 
     def wait_for_death(self, limit_seconds: float) -> SupervisedProcess | None:
         """Waits until a process has ended that nobody stopped or killed; None after the limit."""
@@ -136,37 +156,71 @@ class Supervisor:
             self._launcher.close()
             self._cleanup.close()
 
+    @property
+    def startup_records(self) -> Sequence[StartupRecord]:
+        """How long each process took to its health, since the first start."""
+        with self._changed:
+            records = dict(self._records)
+        dependencies = {
+            name: each.specification.depends_on for name, each in self.processes.items()
+        }
+        return with_critical_path(records, dependencies)
+
     def startup_table(self) -> str:
-        """How long each process of the last `start` took; a star marks the critical path."""
+        """The records as a text table; a star marks the critical path."""
         return startup_table(self.startup_records)
 
     def _start(self, ordered: Sequence[ProcessSpecification]) -> None:
         begin = time.monotonic()
-        launched: dict[str, float] = {}
-        records: dict[str, StartupRecord] = {}
+        if self._first_start is None:
+            self._first_start = begin
         waiting = list(ordered)
         names = {specification.name for specification in ordered}
-        while len(records) < len(names):
+        launched: dict[str, float] = {}
+        healthy: set[str] = set()
+        while healthy != names:
             for specification in list(waiting):
-                if set(specification.depends_on) & names <= records.keys():
+                if set(specification.depends_on) & names <= healthy:
                     waiting.remove(specification)
                     launched[specification.name] = time.monotonic()
                     self._add(specification).launch()
-            self.check()
-            for name in launched.keys() - records.keys():
-                process = self._processes[name]
-                if process.probe():
-                    now = time.monotonic()
-                    records[name] = StartupRecord(name, launched[name] - begin, now - begin)
-                elif time.monotonic() - launched[name] > process.specification.health_limit_seconds:
-                    raise _unhealthy(process)
+            self._check((self._processes.keys() - self._starting) | launched.keys())
+            for name in launched.keys() - healthy:
+                if self._became_healthy(self._processes[name], launched[name]):
+                    healthy.add(name)
             with self._changed:
                 self._changed.wait(poll_seconds(time.monotonic() - begin))
-        dependencies = {each.name: each.depends_on for each in ordered}
-        self.startup_records = with_critical_path(records, dependencies)
+
+    def _became_healthy(self, process: SupervisedProcess, launched: float) -> bool:
+        """Probes once and keeps the time. Raises HealthLimitError when it has run out."""
+        assert self._first_start is not None  # noqa: S101 - narrows the type
+        if process.probe():
+            record = StartupRecord(
+                process.name, launched - self._first_start, time.monotonic() - self._first_start
+            )
+            with self._changed:
+                self._records[process.name] = record
+            return True
+        limit = process.specification.health_limit_seconds
+        if time.monotonic() - launched > limit:
+            raise HealthLimitError(process.name, limit, process.log_path, process.log_tail())
+        return False
+
+    def _check(self, names: AbstractSet[str]) -> None:
+        if self._lost and not self._closed:
+            message = "the launcher has ended, and every process of this supervisor with it"
+            raise LauncherError(message)
+        for name, process in self.processes.items():
+            if name in names:
+                process.check()
 
     def _add(self, specification: ProcessSpecification) -> SupervisedProcess:
-        process = SupervisedProcess(
+        process = self._make(specification)
+        self._processes[specification.name] = process
+        return process
+
+    def _make(self, specification: ProcessSpecification) -> SupervisedProcess:
+        return SupervisedProcess(
             specification,
             _new_log(self.log_directory, specification.name),
             launcher=self._launcher,
@@ -174,8 +228,6 @@ class Supervisor:
             others=self._ready,
             new_key=self._new_key,
         )
-        self._processes[specification.name] = process
-        return process
 
     def _ready(self) -> dict[str, Ready]:
         return {name: each.ready for name, each in self._processes.items() if each.running}
@@ -212,11 +264,6 @@ class Supervisor:
         if outputs := os.environ.get("TEST_UNDECLARED_OUTPUTS_DIR"):
             return Path(outputs, "processes")
         return self._cleanup.enter_context(WorkingFolder.create("logs")).path
-
-
-def _unhealthy(process: SupervisedProcess) -> ProcessError:
-    limit = process.specification.health_limit_seconds
-    return HealthLimitError(process.name, limit, process.log_path, process.log_tail())
 
 
 def _new_log(directory: Path, name: str) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import tools.processes
-from tools.processes import unprivileged_user
+from tools.processes import folders, unprivileged_user
 from tools.processes.folders import WorkingFolder, sweep
 from tools.processes.launcher import descendants
 from tools.processes.tests.programs import alive, eventually
@@ -34,6 +34,8 @@ _OWNER = """
         starter = threading.Thread(target=supervisor.start, args=[specification])
         starter.start()
         starter.join()
+        if manner == "adopting":
+            supervisor.adopt(folder.path)
         print(json.dumps([str(folder.path), supervisor.launcher_pid]), flush=True)
         if manner == "fork":
             os.fork()  # a copy of the owner holds the control socket open
@@ -119,6 +121,16 @@ def test_living_folder_is_not_swept_and_a_stale_one_is() -> None:
         assert not successor.path.exists()
 
 
+def test_adopted_folder_vanishes_without_a_successor() -> None:
+    """What a killed owner's launcher has adopted is removed at once."""
+    with started_owner(manner="adopting") as owner:
+        assert owner.folder.is_dir()
+
+        owner.kill()
+
+        assert eventually(lambda: not owner.folder.exists())
+
+
 def test_sweep_tells_what_it_is_about_to_remove() -> None:
     """Whoever must release something else first is told the folder while it is still there."""
     seen: dict[Path, bool] = {}
@@ -136,6 +148,17 @@ def test_folder_is_short_enough_for_a_socket() -> None:
     with WorkingFolder.create("environment") as folder:
         assert len(str(folder.path)) < 50
         assert 0o711 == folder.path.stat().st_mode & 0o777
+
+
+def test_folder_in_memory_needs_memory_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a large /dev/shm gets a folder on disk."""
+    monkeypatch.setattr(folders, "_LEAST_FREE_BYTES", 0)
+    with WorkingFolder.create("fast", in_memory=True) as folder:
+        assert Path("/dev/shm") == folder.path.parent  # noqa: S108
+
+    monkeypatch.setattr(folders, "_LEAST_FREE_BYTES", 2**60)
+    with WorkingFolder.create("fast", in_memory=True) as folder:
+        assert Path("/tmp") == folder.path.parent  # noqa: S108
 
 
 def test_folder_of_nobody_we_know_is_left_alone(tmp_path: Path) -> None:
