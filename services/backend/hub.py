@@ -1,0 +1,285 @@
+"""Who receives a thread's events in this process.
+
+A room is a thread that somebody here follows. It subscribes to the thread's wake-ups first and
+reads from Postgres then; a wake-up only says when to look, and once a second it looks without one.
+What it reads, under the thread's scope, goes to the room's recipients. Who is behind, because it
+resumes or because its peer reads slowly, reads by itself, under its own context, as fast as its
+peer takes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Collection
+from contextvars import Context
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from contracts.context import ContextError, DataScope, UserExecutionContext
+from services.backend.announcements import decode_head
+from services.backend.domain import Event, EventPage
+from services.runtime.errors import InvalidArgument, ServiceError
+from services.runtime.logging import context_logger, error_fields, service_logger
+
+LOOK_SECONDS: Final = 1.0
+
+
+class ThreadEvents(Protocol):
+    """Reads threads' events from where they rest."""
+
+    async def events_after(self, scope: DataScope, after_sequence: int) -> EventPage:
+        """The first events after a sequence number, in order.
+
+        Raises:
+            NotFound: the scope has no such thread.
+            Unavailable: the store does not answer.
+        """
+
+    async def head(self, scope: DataScope) -> int:
+        """The sequence number of the thread's newest event. Raises like `events_after`."""
+
+
+class WakeUpChannels(Protocol):
+    """Tells that a thread may have new events, whichever process wrote them."""
+
+    def subscribed(
+        self, scope: DataScope, wake: Callable[[bytes], None]
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """Calls `wake` from the moment that the block is entered; a call may be lost."""
+
+
+class Receiver(Protocol):
+    """A client's connection."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the peer has read enough for more to be written."""
+
+    def send_text(self, text: str) -> bool:
+        """Writes now; false when the connection is closing."""
+
+    async def room(self) -> bool:
+        """Waits until there is room; false when the connection is closing."""
+
+
+class Subscription:
+    """One connection's interest in one thread. `sequence` is the last event that it has had."""
+
+    def __init__(
+        self, context: UserExecutionContext, receiver: Receiver, after_sequence: int
+    ) -> None:
+        self.context: Final = context
+        self.receiver: Final = receiver
+        self.sequence = after_sequence
+        self.catching_up: asyncio.Task[None] | None = None
+
+    def offer(self, sequence: int, frame: str) -> None:
+        """Sends the event if it is the next one and there is room; else it is read again later."""
+        if (
+            self.catching_up is None
+            and sequence == self.sequence + 1
+            and self.receiver.has_room
+            and self.receiver.send_text(frame)
+        ):
+            self.sequence = sequence
+
+    def end(self) -> None:
+        """Sends nothing more."""
+        if self.catching_up is not None:
+            self.catching_up.cancel()
+
+
+class _Room:
+    """A thread that somebody here follows. `sequence` is the last event that it has handed out."""
+
+    def __init__(self, scope: DataScope) -> None:
+        self.scope: Final = scope
+        self.sequence: int | None = None
+        self.subscriptions: set[Subscription] = set()
+        self.entering = 0
+        self.listening = asyncio.Event()
+        self.look = asyncio.Event()
+        self.pump: asyncio.Task[None] | None = None
+
+    def wake(self, payload: bytes) -> None:
+        """Looks, unless the payload says a head that it has had. The payload is a hint, no fact."""
+        head = decode_head(payload)
+        if self.sequence is None or head is None or head > self.sequence:
+            self.look.set()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody follows the thread here, nor is about to."""
+        return not (self.subscriptions or self.entering)
+
+
+class Hub:
+    """Brings each thread's events to the connections of this process that follow it."""
+
+    def __init__(
+        self,
+        events: ThreadEvents,
+        wake_ups: WakeUpChannels,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._events = events
+        self._wake_ups = wake_ups
+        self._look_seconds = look_seconds
+        self._rooms: dict[DataScope, _Room] = {}
+
+    def recipients(self, scope: DataScope) -> Collection[Subscription]:
+        """The subscriptions that a thread's events are for: those to just this thread."""
+        room = self._rooms.get(scope)
+        return () if room is None else tuple(room.subscriptions)
+
+    async def subscribe(
+        self,
+        context: UserExecutionContext,
+        receiver: Receiver,
+        after_sequence: int | None,
+        confirm: Callable[[int], object],
+    ) -> Subscription:
+        """Follows the context's thread: the events after a sequence number, else those from now on.
+
+        `confirm` is called with the thread's head before the first event is sent.
+
+        Raises:
+            NotFound: the context's user has no such thread.
+            InvalidArgument: the sequence number lies beyond the thread's head.
+            Unavailable: the store does not answer.
+        """
+        room = self._room(context.data_scope)
+        room.entering += 1
+        try:
+            await room.listening.wait()
+            head = await self._events.head(room.scope)
+            after = head if after_sequence is None else after_sequence
+            if after > head:
+                raise InvalidArgument("after_sequence: expected at most the thread's head")
+            confirm(head)
+            subscription = Subscription(context, receiver, after)
+            room.subscriptions.add(subscription)
+            if room.sequence is None:
+                room.sequence = head
+            self._chase(room)
+            return subscription
+        finally:
+            room.entering -= 1
+            self._leave(room)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Sends the subscription nothing more."""
+        subscription.end()
+        room = self._rooms.get(subscription.context.data_scope)
+        if room is not None:
+            room.subscriptions.discard(subscription)
+            self._leave(room)
+
+    def wake(self, scope: DataScope) -> None:
+        """Looks at a thread at once, because this process has written to it."""
+        if (room := self._rooms.get(scope)) is not None:
+            room.look.set()
+
+    async def stop(self) -> None:
+        """Ends every room."""
+        tasks = [room.pump for room in self._rooms.values() if room.pump is not None]
+        for room in list(self._rooms.values()):
+            for subscription in list(room.subscriptions):
+                self.unsubscribe(subscription)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._rooms.clear()
+
+    def _room(self, scope: DataScope) -> _Room:
+        room = self._rooms.get(scope)
+        if room is None:
+            room = self._rooms[scope] = _Room(scope)
+            # An empty context of its own: a room outlives the request that opened it.
+            room.pump = asyncio.create_task(self._run(room), name="room", context=Context())
+        return room
+
+    def _leave(self, room: _Room) -> None:
+        if room.empty and self._rooms.get(room.scope) is room:
+            del self._rooms[room.scope]
+            if room.pump is not None:
+                room.pump.cancel()
+
+    async def _run(self, room: _Room) -> None:
+        """Looks at every wake-up, and once a second without one, as long as the room lives."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(room), name="room's wake-ups", context=Context())
+            while True:
+                await self._look(room)
+
+    async def _listen(self, room: _Room) -> None:
+        while True:
+            try:
+                async with self._wake_ups.subscribed(room.scope, room.wake):
+                    room.listening.set()
+                    await asyncio.Event().wait()
+            except ServiceError as error:
+                service_logger().warning("no wake-ups", code=error.code.name)
+            # Without wake-ups the room looks by itself.
+            room.listening.set()
+            await asyncio.sleep(self._look_seconds)
+
+    async def _look(self, room: _Room) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._look_seconds):
+                await room.look.wait()
+        room.look.clear()
+        try:
+            await self._hand_out(room)
+        except ServiceError as error:
+            service_logger().warning("room not read", code=error.code.name)
+        except Exception as error:  # noqa: BLE001 -- the next look may go well
+            service_logger().error("room failed", **error_fields(error))
+
+    async def _hand_out(self, room: _Room) -> None:
+        while room.sequence is not None:
+            page = await self._events.events_after(room.scope, room.sequence)
+            for event in page.events:
+                frame = _frame(event)
+                for subscription in self.recipients(room.scope):
+                    subscription.offer(event.sequence, frame)
+                room.sequence = event.sequence
+            self._chase(room)
+            if not page.events or room.sequence >= page.head_sequence:
+                return
+
+    def _chase(self, room: _Room) -> None:
+        """Has every subscription that is behind read by itself."""
+        for subscription in room.subscriptions:
+            behind = room.sequence is not None and subscription.sequence < room.sequence
+            if behind and subscription.catching_up is None:
+                subscription.catching_up = asyncio.create_task(
+                    self._catch_up(room, subscription), name="catch up", context=Context()
+                )
+
+    async def _catch_up(self, room: _Room, subscription: Subscription) -> None:
+        context, receiver = subscription.context, subscription.receiver
+        try:
+            while room.sequence is not None and subscription.sequence < room.sequence:
+                context.require_valid(datetime.now(UTC))
+                page = await self._events.events_after(context.data_scope, subscription.sequence)
+                for event in page.events:
+                    if not (await receiver.room() and receiver.send_text(_frame(event))):
+                        return
+                    subscription.sequence = event.sequence
+                if not page.events:
+                    return
+        except (ContextError, ServiceError) as error:
+            context_logger(context).warning("subscription not read", **error_fields(error))
+        except Exception as error:  # noqa: BLE001 -- the room's next look starts it again
+            context_logger(context).error("subscription failed", **error_fields(error))
+        finally:
+            # Nothing was awaited since the last comparison: the room's next event is the next one.
+            subscription.catching_up = None
+
+
+def _frame(event: Event) -> str:
+    return json.dumps(event.envelope().to_json(), ensure_ascii=False, separators=(",", ":"))
