@@ -1,0 +1,36 @@
+"""Writes a report into its folder: `report.html` for people, `report.json` for programs."""
+
+import json
+from pathlib import Path
+
+import jinja2
+
+from integration.audit.report import Report
+
+HTML_NAME = "report.html"
+JSON_NAME = "report.json"
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(report: Report, directory: Path) -> None:
+    """Write both forms beside the history."""
+    write_json(report, directory / JSON_NAME)
+    (directory / HTML_NAME).write_text(html(report), encoding="utf-8")
+
+
+def write_json(report: Report, path: Path) -> None:
+    """Write the form for programs into a file of the caller's choice."""
+    path.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def html(report: Report) -> str:
+    """Give the page: one file that needs no other, light and dark, and no script."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja").render(report=report)

@@ -1,0 +1,193 @@
+"""A report: everything that an audit says, as values and as JSON."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter
+
+from integration.audit.adapter import Result
+from integration.audit.errors import AuditError, CorruptHistoryError, HistoryError
+from integration.audit.examination import Examination, examine
+from integration.audit.findings import Finding
+from integration.audit.reading import read_history
+from integration.audit.records import Header, Record
+from integration.audit.verdict import judge
+from integration.audit.vocabulary import Anomaly, Channel, Expectation, Verdict
+from integration.audit.witness import Witness, witnesses
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelResult:
+    """What one channel has shown; numbers are `None` where it was not observed."""
+
+    observed: bool
+    expectation: Expectation
+    observations: int | None = None
+    canaries: int | None = None
+    """Own canaries of both kinds."""
+    content_canaries: int | None = None
+    identifier_canaries: int | None = None
+    leaks: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyResult:
+    """What is known of one anomaly."""
+
+    count: int
+    checks: int | None
+    """How often was looked; `None` where nothing looked."""
+    consequence: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure with its unit."""
+
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one audit says, and on what grounds."""
+
+    header: Header
+    verdict: Verdict
+    reasons: list[str]
+    """What keeps it from being conclusive."""
+    channels: Mapping[Channel, ChannelResult]
+    anomalies: Mapping[Anomaly, AnomalyResult]
+    findings: list[Finding]
+    """The first of each anomaly on each channel."""
+    witnesses: list[Witness]
+    metrics: Mapping[str, Metric]
+    duration_seconds: float
+
+    def with_reason(self, reason: str) -> "Report":
+        """Give it with one more thing that keeps it from being conclusive."""
+        verdict = Verdict.INCONCLUSIVE if self.verdict is Verdict.PASS else self.verdict
+        return replace(self, verdict=verdict, reasons=[*self.reasons, reason])
+
+    def to_json(self) -> dict[str, object]:
+        """Give it as what JSON can hold."""
+        header = self.header
+        return {
+            "verdict": self.verdict.name,
+            "exit_code": self.verdict.exit_code,
+            "reasons": self.reasons,
+            "system": header.description.name,
+            "seed": header.plan.seed,
+            "plan": asdict(header.plan),
+            "configuration": dict(header.description.configuration),
+            "started": header.started,
+            "duration_seconds": self.duration_seconds,
+            "channels": {each.value: asdict(result) for each, result in self.channels.items()},
+            "anomalies": {each.value: asdict(result) for each, result in self.anomalies.items()},
+            "witnesses": [witness.to_json() for witness in self.witnesses],
+            "metrics": {name: asdict(metric) for name, metric in self.metrics.items()},
+        }
+
+
+def check_history(path: Path) -> Report:
+    """Run every check over a history file, as often as one likes.
+
+    Raises a `HistoryError` when the file is not a history that can be read.
+    """
+    began = perf_counter()
+    examination = _examined(path)
+    verdict, reasons = judge(examination)
+    found = examination.findings.retained
+    seen = witnesses(found, examination.ledger, read_history(path))
+    check_seconds = perf_counter() - began
+    return Report(
+        header=examination.header,
+        verdict=verdict,
+        reasons=reasons,
+        channels=_channels(examination),
+        anomalies={each: _anomaly(examination, each) for each in Anomaly},
+        findings=found,
+        witnesses=seen,
+        metrics=_metrics(examination, path.stat().st_size, check_seconds),
+        duration_seconds=round(examination.statistics.last_time / 1e9, 3),
+    )
+
+
+def _examined(path: Path) -> Examination:
+    line = 0
+
+    def counted() -> Iterator[Record]:
+        nonlocal line
+        for line, record in enumerate(read_history(path), start=1):  # noqa: B007 - for the error
+            yield record
+
+    try:
+        return examine(counted())
+    except HistoryError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AuditError) as error:
+        reason = f"contradicts what came before it: {type(error).__name__}: {error}"
+        raise CorruptHistoryError(path, line, reason) from error
+
+
+def _channels(examination: Examination) -> dict[Channel, ChannelResult]:
+    declared = {plan.channel: plan for plan in examination.header.description.channels}
+    results = {}
+    for channel, coverage in examination.coverage.items():
+        plan = declared.get(channel)
+        if plan is None and not coverage.observations:
+            results[channel] = ChannelResult(observed=False, expectation=channel.expectation)
+            continue
+        results[channel] = ChannelResult(
+            observed=True,
+            expectation=channel.expectation if plan is None else plan.expected,
+            observations=coverage.observations,
+            canaries=coverage.content + coverage.identifiers,
+            content_canaries=coverage.content,
+            identifier_canaries=coverage.identifiers,
+            leaks=examination.findings.leaks[channel],
+        )
+    return results
+
+
+def _anomaly(examination: Examination, anomaly: Anomaly) -> AnomalyResult:
+    return AnomalyResult(
+        count=examination.findings.counts[anomaly],
+        checks=examination.findings.checks(anomaly),
+        consequence=anomaly.consequence.value,
+        meaning=anomaly.meaning,
+    )
+
+
+def _metrics(
+    examination: Examination, history_bytes: int, check_seconds: float
+) -> dict[str, Metric]:
+    statistics = examination.statistics
+    operations = len(examination.ledger.operations)
+    seconds = max(statistics.last_time / 1e9, 1e-9)
+    metrics = {
+        "operations": Metric(operations, "operations"),
+        "acknowledged": Metric(statistics.results[Result.OK], "operations"),
+        "refused": Metric(statistics.results[Result.FAILED], "operations"),
+        "unknown": Metric(
+            operations - statistics.results[Result.OK] - statistics.results[Result.FAILED],
+            "operations",
+        ),
+        "probes": Metric(statistics.probes, "operations"),
+        "throughput": Metric(round(operations / seconds, 1), "operations/s"),
+        "connections": Metric(statistics.connections, "connections"),
+        "identifiers": Metric(statistics.identifiers, "identifiers"),
+        "observations": Metric(statistics.observations, "observations"),
+        "history_size": Metric(history_bytes, "bytes"),
+        "check_time": Metric(round(check_seconds, 4), "s"),
+        "check_rate": Metric(
+            round(statistics.observations / max(check_seconds, 1e-9)), "observations/s"
+        ),
+    }
+    if len(statistics.latencies) > 1:
+        milliseconds = [latency / 1e6 for latency in statistics.latencies]
+        metrics["latency_median"] = Metric(round(median(milliseconds), 3), "ms")
+        metrics["latency_p95"] = Metric(round(quantiles(milliseconds, n=20)[-1], 3), "ms")
+    return metrics
