@@ -47,6 +47,10 @@ def pytest_test(
     for tag in tags:
         if tag in ["local", "no-sandbox", "requires-network"]:
             fail("%s: the tag %s leaves the sandbox" % (name, tag))
+    for source in srcs:
+        if source.startswith(name + "/"):
+            fail(("%s: the test's program would lie where its folder %s/ is; give it another name, " +
+                  "for instance %s_test") % (name, name, native.package_name().split("/")[-1]))
     tests = [source for source in srcs if _is_test(source)]
     if not tests:
         fail("%s: none of its srcs is named *_test.py" % name)
