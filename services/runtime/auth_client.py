@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc.aio
 
@@ -20,7 +20,10 @@ from watertight.auth.v1.auth_pb2 import (
     ListRevocationsRequest,
     ListRevocationsResponse,
 )
-from watertight.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub, AuthServiceStub
+from watertight.auth.v1.auth_pb2_grpc import AuthServiceStub
+
+if TYPE_CHECKING:  # a name of the type stubs alone
+    from watertight.auth.v1.auth_pb2_grpc import AuthServiceAsyncStub
 
 AUTH_SECONDS: Final = 2.0
 # Shorter than the feed's bound, so that one lost answer leaves time for another question.

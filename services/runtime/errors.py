@@ -23,8 +23,6 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 import grpc
-import redis.exceptions
-import sqlalchemy.exc
 
 from contracts.context import (
     ContextError,
@@ -197,30 +195,17 @@ def from_context_error(error: ContextError) -> ServiceError:  # noqa: PLR0911 --
     return InvalidArgument(f"{field}: it is malformed, repeated or over its limit")
 
 
-# Postgres' classes 08 (connection), 53 (resources), 57 (operator intervention).
-_UNAVAILABLE_SQLSTATES: Final = ("08", "53", "57")
-
-
-def _is_unavailable(error: Exception) -> bool:
-    if isinstance(error, sqlalchemy.exc.DBAPIError):
-        cause = error.orig
-        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
-        return error.connection_invalidated or str(state).startswith(_UNAVAILABLE_SQLSTATES)
-    return isinstance(
-        error, OSError | redis.exceptions.ConnectionError | sqlalchemy.exc.TimeoutError
-    )
-
-
 def from_error(error: Exception) -> ServiceError:
-    """What the caller is told of any exception: what is not known to be harmless is `Internal`."""
+    """What the caller is told of any exception: what is not known to be harmless is `Internal`.
+
+    Errors of the datastores come typed from `services.runtime.postgres` and `.redis`.
+    """
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, ContextError):
         return from_context_error(error)
-    if isinstance(error, redis.exceptions.TimeoutError):
-        return Unavailable()
     if isinstance(error, TimeoutError):
         return DeadlineExceeded()
-    if _is_unavailable(error):
+    if isinstance(error, OSError):
         return Unavailable()
     return Internal()

@@ -42,14 +42,13 @@ READINESS_SECONDS: Final = 2.0
 Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
 
 
-async def answers(question: Awaitable[object]) -> bool:
-    """Whether something that this service needs answers within 2 s."""
+async def answers(question: Awaitable[bool]) -> bool:
+    """Whether something that this service needs answers yes within 2 s."""
     try:
         async with asyncio.timeout(READINESS_SECONDS):
-            await question
+            return await question
     except Exception:  # noqa: BLE001 -- whatever it is, it does not answer
         return False
-    return True
 
 
 def create_app(
