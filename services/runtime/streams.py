@@ -258,8 +258,12 @@ class StreamConsumer:
         return True
 
     async def _failed(self, identifier: bytes, fields: Fields, error: Exception) -> bool:
-        if from_error(error).code in _TRANSIENT:
+        code = from_error(error).code
+        if code in _TRANSIENT:
             return False
+        if code is StatusCode.INVALID_ARGUMENT:  # nor will it be valid the next time
+            await self._bury(identifier, fields, "refused", error)
+            return True
         pending = await self._client.xpending_range(
             self._stream, self._group, min=identifier, max=identifier, count=1
         )
