@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from contracts.context import Scope, ThreadId
 from services.backend.domain import ThreadUsage
@@ -12,11 +12,11 @@ from services.runtime.calls import EdgeCall
 from services.runtime.errors import DeadlineExceeded, Unavailable
 from services.runtime.grpc_client import HopClient
 from watertight.analytics.v1.analytics_pb2 import GetThreadUsageRequest, RecordUsageRequest
-from watertight.analytics.v1.analytics_pb2_grpc import (
-    AnalyticsServiceAsyncStub,
-    AnalyticsServiceStub,
-)
+from watertight.analytics.v1.analytics_pb2_grpc import AnalyticsServiceStub
 from watertight.events.v1.usage_pb2 import UsageEvent
+
+if TYPE_CHECKING:  # a name of the type stubs alone
+    from watertight.analytics.v1.analytics_pb2_grpc import AnalyticsServiceAsyncStub
 
 # What a caller waits for at most, the exchange of the token included.
 RECORD_SECONDS: Final = 2.0

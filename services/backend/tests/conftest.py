@@ -1,0 +1,46 @@
+"""What the backend's tests share: its migrated database, its Redis user, and users made by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from services.backend.announcements import NAMESPACE
+from services.backend.tests.stage import Stage
+from services.runtime.postgres import Database
+from services.runtime.redis import ScopedRedis
+from services.runtime.wake_ups import WakeUps
+from tools.datastores import PostgresServer, ValkeyServer
+from tools.datastores.fixtures import datastores, isolated_database, postgres, valkey
+
+__all__ = ["datastores", "isolated_database", "postgres", "valkey"]
+
+_ACCESS = Path(__file__).parents[1] / "access.json"
+
+
+@pytest.fixture(scope="session")
+def redis_url(valkey: ValkeyServer) -> str:
+    """Redis under the backend's own user, with the rules that it declares."""
+    rules = json.loads(_ACCESS.read_text())["redis_rules"]
+    return valkey.url(valkey.add_user("backend", rules).name)
+
+
+@pytest.fixture
+async def stage(
+    postgres: PostgresServer, redis_url: str, isolated_database: Callable[[str], str]
+) -> AsyncIterator[Stage]:
+    """A database of the test's own, under the backend's login role."""
+    name = isolated_database("backend")
+    database = Database(postgres.url(name, "backend_service"))
+    redis = ScopedRedis(redis_url, "backend")
+    wake_ups = WakeUps(redis, NAMESPACE)
+    await wake_ups.start()
+    stage = Stage(database, redis, wake_ups, database_name=name)
+    yield stage
+    await stage.close()
+    await wake_ups.stop()
+    await redis.close()
+    await database.dispose()

@@ -1,0 +1,199 @@
+"""Who receives which events, with events from a real Postgres and wake-ups from a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from contracts.context import DataScope, Principal, ThreadId
+from services.backend.announcements import Announcements
+from services.backend.hub import Hub, Subscription
+from services.backend.tests.stage import Inbox, Stage, principal
+from services.runtime.errors import InvalidArgument, NotFound
+
+ANNA = principal("anna")
+BERT = principal("bert")
+LIMIT_SECONDS = 10.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for a condition, and fails with it when it takes too long."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not condition():  # noqa: ASYNC110 -- the subject raises no event of its own
+            await asyncio.sleep(0.005)
+
+
+async def follow(
+    stage: Stage,
+    hub: Hub,
+    inbox: Inbox,
+    thread_id: ThreadId,
+    after: int | None = None,
+    *,
+    caller: Principal = ANNA,
+) -> Subscription:
+    """Subscribes an inbox to a thread; the confirmation stands in its frames."""
+    with stage.call(caller) as call:
+        context = call.context.narrowed(thread_id=thread_id)
+    return await hub.subscribe(
+        context, inbox, after, lambda head: inbox.frames.append({"sequence": f"head {head}"})
+    )
+
+
+@asynccontextmanager
+async def open_hub(stage: Stage, look_seconds: float = 60.0) -> AsyncIterator[Hub]:
+    """A hub that looks by itself so seldom that what arrives in time was woken."""
+    hub = Hub(stage.events, stage.wake_ups, look_seconds=look_seconds)
+    yield hub
+    await hub.stop()
+
+
+async def test_a_subscriber_gets_what_is_committed_from_now_on(stage: Stage) -> None:
+    """Without a sequence number the events before the subscription are not sent."""
+    thread_id = await stage.thread(ANNA)
+    await stage.send(thread_id, "before", ANNA)
+    inbox = Inbox()
+    async with open_hub(stage) as hub:
+        stage.on_commit = lambda scope, _head: hub.wake(scope)
+        await follow(stage, hub, inbox, thread_id)
+        await stage.send(thread_id, "after", ANNA)
+        await until(lambda: len(inbox.frames) >= 6)
+
+    assert ["head 5", 6, 7, 8, 9, 10] == inbox.sequences
+    assert "echo: after" == inbox.frames[4]["content"]
+
+
+async def test_a_subscriber_resumes_after_a_sequence_number(stage: Stage) -> None:
+    """What was missed comes first, then what is new: each once, in order."""
+    thread_id = await stage.thread(ANNA)
+    for number in range(3):
+        await stage.send(thread_id, f"message {number}", ANNA)
+    early, late = Inbox(), Inbox()
+    async with open_hub(stage) as hub:
+        stage.on_commit = lambda scope, _head: hub.wake(scope)
+        await follow(stage, hub, early, thread_id, 0)
+        await follow(stage, hub, late, thread_id, 12)
+        await stage.send(thread_id, "new", ANNA)
+        await until(lambda: len(early.frames) >= 21 and len(late.frames) >= 9)
+
+    assert ["head 15", *range(1, 21)] == early.sequences
+    assert ["head 15", *range(13, 21)] == late.sequences
+
+
+async def test_two_processes_serve_one_thread(stage: Stage) -> None:
+    """A hub that wrote nothing itself is woken through Redis."""
+    thread_id = await stage.thread(ANNA)
+    announcements = Announcements(stage.redis)
+    await announcements.start()
+    stage.on_commit = announcements.announce
+    inbox = Inbox()
+    async with open_hub(stage) as hub:
+        await follow(stage, hub, inbox, thread_id)
+        await stage.send(thread_id, "one", ANNA)
+        await until(lambda: len(inbox.frames) >= 6)
+    await announcements.stop()
+
+    assert ["head 0", 1, 2, 3, 4, 5] == inbox.sequences
+
+
+async def test_a_lost_wake_up_costs_time_only(stage: Stage) -> None:
+    """Nobody tells the hub anything; it looks by itself."""
+    thread_id = await stage.thread(ANNA)
+    inbox = Inbox()
+    async with open_hub(stage, look_seconds=0.1) as hub:
+        await follow(stage, hub, inbox, thread_id)
+        await stage.send(thread_id, "one", ANNA)
+        await until(lambda: len(inbox.frames) >= 6)
+
+    assert ["head 0", 1, 2, 3, 4, 5] == inbox.sequences
+
+
+async def test_events_reach_their_thread_alone(stage: Stage) -> None:
+    """Of four threads by two users, each follower gets one thread's events and no other."""
+    threads = [(user, await stage.thread(user)) for user in (ANNA, ANNA, BERT, BERT)]
+    inboxes = [Inbox() for _ in threads]
+    async with open_hub(stage) as hub:
+        stage.on_commit = lambda scope, _head: hub.wake(scope)
+        for (user, thread_id), inbox in zip(threads, inboxes, strict=True):
+            await follow(stage, hub, inbox, thread_id, caller=user)
+        await asyncio.gather(
+            *(stage.send(thread_id, "hi", user) for user, thread_id in threads for _ in range(3))
+        )
+        await until(lambda: all(len(inbox.frames) >= 16 for inbox in inboxes))
+
+    for (_, thread_id), inbox in zip(threads, inboxes, strict=True):
+        assert ["head 0", *range(1, 16)] == inbox.sequences
+        assert {thread_id} == {frame["thread_id"] for frame in inbox.frames[1:]}
+
+
+async def test_recipients_are_the_subscriptions_to_just_that_thread(stage: Stage) -> None:
+    """The one place where events find their receivers knows tenant, user and thread."""
+    thread_id = await stage.thread(ANNA)
+    async with open_hub(stage) as hub:
+        subscription = await follow(stage, hub, Inbox(), thread_id)
+        own = DataScope.thread(ANNA.tenant_id, ANNA.user_id, thread_id)
+        other = DataScope.thread(BERT.tenant_id, BERT.user_id, thread_id)
+
+        assert (subscription,) == hub.recipients(own)
+        assert () == hub.recipients(other)
+        hub.unsubscribe(subscription)
+        assert () == hub.recipients(own)
+
+
+async def test_anothers_thread_cannot_be_followed(stage: Stage) -> None:
+    """A thread that the context's user does not have is not found, and nothing is confirmed."""
+    thread_id = await stage.thread(ANNA)
+    inbox = Inbox()
+    async with open_hub(stage) as hub:
+        with pytest.raises(NotFound):
+            await follow(stage, hub, inbox, thread_id, caller=BERT)
+        with pytest.raises(NotFound):
+            await follow(stage, hub, inbox, ThreadId("f" * 32), caller=ANNA)
+        assert {} == hub._rooms
+
+    assert [] == inbox.frames
+
+
+async def test_a_sequence_number_beyond_the_head_is_refused(stage: Stage) -> None:
+    """Who claims to have had what does not exist would miss what comes."""
+    thread_id = await stage.thread(ANNA)
+    async with open_hub(stage) as hub:
+        with pytest.raises(InvalidArgument):
+            await follow(stage, hub, Inbox(), thread_id, 1)
+
+
+async def test_who_leaves_gets_nothing_more(stage: Stage) -> None:
+    """After unsubscribing no frame is sent, in the middle of a resumption either."""
+    thread_id = await stage.thread(ANNA)
+    for _ in range(20):
+        await stage.send(thread_id, "x", ANNA)
+    stays, leaves = Inbox(), Inbox()
+    async with open_hub(stage) as hub:
+        stage.on_commit = lambda scope, _head: hub.wake(scope)
+        await follow(stage, hub, stays, thread_id)
+        subscription = await follow(stage, hub, leaves, thread_id, 0)
+        hub.unsubscribe(subscription)
+        had = len(leaves.frames)
+        await stage.send(thread_id, "more", ANNA)
+        await until(lambda: len(stays.frames) >= 6)
+        assert 1 == len(hub._rooms)
+        assert had == len(leaves.frames)
+
+
+async def test_who_does_not_read_is_left_behind_and_the_others_are_not(stage: Stage) -> None:
+    """A full connection is asked for room by its own reading, which ends it; others go on."""
+    thread_id = await stage.thread(ANNA)
+    slow, quick = Inbox(), Inbox()
+    async with open_hub(stage) as hub:
+        stage.on_commit = lambda scope, _head: hub.wake(scope)
+        await follow(stage, hub, slow, thread_id)
+        await follow(stage, hub, quick, thread_id)
+        slow.has_room = False
+        await stage.send(thread_id, "x", ANNA)
+        await until(lambda: len(quick.frames) >= 6 and not slow.open)
+
+    assert ["head 0"] == slow.sequences
+    assert ["head 0", 1, 2, 3, 4, 5] == quick.sequences
