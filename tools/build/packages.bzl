@@ -13,12 +13,15 @@ PACKAGES = [
     "integration/audit",
     "integration/clients",
     "integration/systems/example",
+    "services/analytics",
     "services/auth",
     "services/runtime",
     "tools/build",
     "tools/build/checks",
     "tools/build/private",
     "tools/build/tests",
+    "tools/datastores",
+    "tools/processes",
 ]
 
 def sources():

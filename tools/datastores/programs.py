@@ -66,7 +66,7 @@ def _existing(program: Path) -> Path:
 
 def _public(source: Path, pieces: Sequence[str], name: str) -> Path:
     """The folder that holds `pieces`: `source`, or a copy where only root may enter that."""
-    if os.geteuid() != 0 or _anybody_may_enter(source):
+    if not _is_root() or _anybody_may_enter(source):
         return source
     shelf = _shelf()
     copy = shelf / name
@@ -81,8 +81,16 @@ def _anybody_may_enter(folder: Path) -> bool:
     return all(each.stat().st_mode & _ANYBODY_MAY_ENTER for each in (folder, *folder.parents))
 
 
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _shelf_path() -> Path:
+    return Path(f"/tmp/watertight-programs-{os.geteuid()}")  # noqa: S108 - its owner is checked
+
+
 def _shelf() -> Path:
-    shelf = Path(f"/tmp/watertight-programs-{os.geteuid()}")  # noqa: S108 - its owner is checked
+    shelf = _shelf_path()
     shelf.mkdir(mode=0o755, exist_ok=True)
     status = shelf.lstat()
     trusted = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()

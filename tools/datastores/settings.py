@@ -32,7 +32,8 @@ _COMMON: Mapping[str, str] = {
 
 _LEAN: Mapping[str, str] = {
     "fsync": "off",
-    "synchronous_commit": "off",
+    # A commit is with the kernel before it is acknowledged, so that a killed server loses none.
+    "synchronous_commit": "on",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_size": "256MB",  # the data directory may be in memory

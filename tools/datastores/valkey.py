@@ -29,6 +29,7 @@ from tools.processes import (
 
 _ADMIN = "admin"
 _ANSWER_LIMIT_SECONDS = 5.0
+_PROBE_LIMIT_SECONDS = 0.3
 # A single command, perhaps with a subcommand; keys by pattern, perhaps for one direction; channels.
 _EXACT_RULE = re.compile(
     r"[+-][a-z][a-z0-9.-]*(\|[a-z-]+)?"
@@ -220,7 +221,7 @@ class ValkeyServer:
     def _ready(self, process: SupervisedProcess) -> Ready | None:
         del process
         # As the administrator: a stranger on this port would not know the password.
-        client = self._client(limit_seconds=1.0)
+        client = self._client(_PROBE_LIMIT_SECONDS)
         try:
             client.ping()
         except (redis.RedisError, OSError):
