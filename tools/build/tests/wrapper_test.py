@@ -167,6 +167,19 @@ def test_others_are_told_what_to_install(
     assert not machine.apt_log.exists()
 
 
+def test_a_failed_installation_says_what_is_missing(machine: Machine) -> None:
+    """Without a network apt-get fails; what to install is said again, after its own words."""
+    machine.complete(but="zip")
+    machine.be_debian(user=0)
+    machine.add("apt-get", "#!/bin/sh\necho no network >&2\nexit 100\n")
+
+    ended = machine.run("info")
+
+    assert ended.returncode == 1
+    assert "no network" in ended.stderr
+    assert "apt-get install -y --no-install-recommends zip" in ended.stderr
+
+
 def test_other_systems_are_told_what_is_missing(machine: Machine) -> None:
     """Without apt-get there is nothing to type, but names to look for."""
     machine.complete(but="bazel-4")
