@@ -129,9 +129,9 @@ class GrpcServer:
             )
         if method.client_streaming or method.server_streaming:
             raise NotImplementedError(f"{name}: streams have no boundary yet")
-        answer = _Method(self._telemetry, name, method, self._admit(name, method), handler)
+        served = _Method(self._telemetry, name, method, self._admit(name, method), handler)
         # No deserializer: bytes are parsed once their sender is known.
-        return grpc.unary_unary_rpc_method_handler(answer)
+        return grpc.unary_unary_rpc_method_handler(served.answer)
 
     def _admit(self, name: str, method: MethodDescriptor) -> Admit:
         options = method.GetOptions()
@@ -168,7 +168,7 @@ class _Method:
         self._admit = admit
         self._handler = handler
 
-    async def __call__(
+    async def answer(
         self, encoded: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
         pairs = [(str(key), value) for key, value in context.invocation_metadata() or ()]
