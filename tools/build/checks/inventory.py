@@ -36,9 +36,9 @@ def tree(root: pathlib.Path) -> Iterator[str]:
 
 
 def complaints(manifest: Manifest, root: pathlib.Path) -> list[str]:
-    """A sentence for each file that is in the tree and not in the manifest."""
+    """A sentence for each file that is not in the manifest, and for each that nothing uses."""
     missing = sorted(set(tree(root)) - set(manifest.sources))
-    return [
+    return [*manifest.complaints] + [
         f"{path}: no check sees it. Its package's BUILD file must end with quality(), and"
         f" tools/build/packages.bzl must name the package."
         for path in missing
@@ -51,7 +51,7 @@ def main(manifest: str, anchor: str) -> int:
     known = read_manifest(pathlib.Path(manifest))
     found = complaints(known, root)
     print(*found, sep="\n")
-    print(f"inventory: {len(known.sources)} files known, {len(found)} missing")
+    print(f"inventory: {len(known.sources)} files known, {len(found)} complaints")
     return 1 if found or not known.sources else 0
 
 

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """Paths in the workspace, which are paths from a test's working directory, too."""
+    """Paths in the workspace, which are paths from a test's working directory, too.
+
+    The complaints are what `quality()` itself found in the packages.
+    """
 
     sources: Sequence[str]
     generated: Sequence[str]
+    complaints: Sequence[str] = ()
 
     @property
     def python(self) -> list[str]:
@@ -24,4 +28,5 @@ def read_manifest(path: pathlib.Path) -> Manifest:
     return Manifest(
         sources=[name for kind, name in lines if kind == "source"],
         generated=[name for kind, name in lines if kind == "generated"],
+        complaints=[text for kind, text in lines if kind == "complaint"],
     )

@@ -22,7 +22,7 @@ def pytest_test(
         **kwargs):
     """Runs pytest on the *_test.py files of srcs; the others (conftest.py, support) are imported.
 
-    Zero collected tests fail, except in an empty shard or under --test_filter, which pytest takes
+    Zero collected tests (or no such file) fail, except in an empty shard or under --test_filter, which pytest takes
     as -k. Warnings are errors, coroutines are tests (asyncio_mode=auto, see pyproject.toml), the
     junit report holds what failed tests printed, and what a test writes to
     $TEST_UNDECLARED_OUTPUTS_DIR is kept. pytest's own options follow `--test_arg`, or `--` under
@@ -52,8 +52,6 @@ def pytest_test(
             fail(("%s: the test's program would lie where its folder %s/ is; give it another name, " +
                   "for instance %s_test") % (name, name, native.package_name().split("/")[-1]))
     tests = [source for source in srcs if _is_test(source)]
-    if not tests:
-        fail("%s: none of its srcs is named *_test.py" % name)
     limit = test_limit_seconds or _TEST_LIMIT_SECONDS[size]
     native.py_test(
         name = name,

@@ -4,7 +4,7 @@ import pathlib
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
@@ -23,13 +23,19 @@ class Runner:
         self.xml = folder / "test.xml"
         self.output = ""
 
-    def run(self, tests: str, *options: str, **environment: str) -> int:
+    def run(
+        self,
+        tests: str,
+        *options: str,
+        files: Sequence[str] = ("sample_test.py",),
+        **environment: str,
+    ) -> int:
         """Gives the exit code that Bazel would see."""
-        file = self.folder / "sample_test.py"
-        file.write_text(tests)
+        (self.folder / "sample_test.py").write_text(tests)
+        paths = [str(self.folder / file) for file in files]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(BAZELS)}
         ended = subprocess.run(
-            [sys.executable, "-S", "-s", MAIN, str(file), *options],
+            [sys.executable, "-S", "-s", MAIN, *paths, *options],
             env={**inherited, "XML_OUTPUT_FILE": str(self.xml), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -85,6 +91,12 @@ def test_a_failing_test_fails_with_its_output_in_the_report(runner: Runner) -> N
 def test_zero_tests_fail(runner: Runner) -> None:
     """A file without tests, misnamed ones for instance, fails."""
     assert runner.run("def tset_it(): pass\n") == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_no_file_of_tests_fails(runner: Runner) -> None:
+    """Without files pytest would look for tests everywhere; here there is nothing to run."""
+    assert runner.run(SEVEN, files=()) == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "none of the target's srcs is named *_test.py" in runner.output
 
 
 def test_a_file_that_cannot_be_imported_fails(runner: Runner) -> None:

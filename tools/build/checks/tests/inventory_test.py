@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from tools.build.checks.inventory import complaints, main
-from tools.build.checks.manifest import Manifest
+from tools.build.checks.manifest import Manifest, read_manifest
 
 
 @pytest.fixture
@@ -28,6 +28,16 @@ def test_an_unknown_file_is_found(root: pathlib.Path) -> None:
     known = Manifest(sources=["services/a.py"], generated=["services/a.proto"])
 
     assert [text.split(":")[0] for text in complaints(known, root)] == ["services/a.proto"]
+
+
+def test_what_the_packages_complain_of_fails(root: pathlib.Path) -> None:
+    """A file in no target, or a test that nobody runs, is named."""
+    manifest = root / "manifest.txt"
+    manifest.write_text(
+        "complaint services/a.py: no test runs it\nsource services/a.proto\nsource services/a.py\n"
+    )
+
+    assert complaints(read_manifest(manifest), root) == ["services/a.py: no test runs it"]
 
 
 def test_a_link_leads_to_the_real_tree(
