@@ -74,7 +74,7 @@ def main(
     12 INCONCLUSIVE, 64 wrong arguments (EX_USAGE).
     """
     try:
-        if arguments[:1] == ["check"]:
+        if list(arguments[:1]) == ["check"]:
             return _check(arguments[1:], program)
         return _run(arguments, program, open_adapter, leaks)
     except (_UsageError, PlanError, ReportDirectoryError, HistoryError, OSError) as error:

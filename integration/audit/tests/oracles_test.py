@@ -1,0 +1,444 @@
+"""Each oracle finds what is planted into a correct history, wherever that is, and nothing else."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from integration.audit.adapter import Observation, Reading, Result
+from integration.audit.examination import Examination
+from integration.audit.records import (
+    Closing,
+    Completed,
+    Invoked,
+    Observed,
+    Subscribed,
+    Unsubscribed,
+)
+from integration.audit.scopes import Level, Scope
+from integration.audit.tests import stories
+from integration.audit.tests.stories import Story, correct_story
+from integration.audit.vocabulary import Anomaly, Channel
+
+EXAMPLES = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+)
+
+randoms = st.integers(min_value=0, max_value=2**32).map(Random)
+
+
+def found(examination: Examination) -> dict[Anomaly, int]:
+    """Give the anomalies with their counts."""
+    return dict(examination.findings.counts)
+
+
+@EXAMPLES
+@given(random=randoms)
+def test_correct_histories_have_no_findings(random: Random) -> None:
+    """Overlapping writes, unknown outcomes, probes and logs of a correct system are all allowed."""
+    examination = correct_story(random).finish()
+
+    assert {} == found(examination), examination.findings.retained
+
+
+def test_every_oracle_looks_at_a_correct_history() -> None:
+    """A history with everything in it leaves none of the six oracles without checks."""
+    findings = correct_story(Random(4), steps=60).finish().findings
+
+    assert {
+        Anomaly.STALE_PRINCIPAL,
+        Anomaly.PHANTOM_CONTINUITY,
+        Anomaly.PRIVILEGE_ESCALATION,
+    } == {anomaly for anomaly in Anomaly if findings.checks(anomaly) is None}
+
+
+# Ways in which a value may be written where it travels.
+WRITINGS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "shouted": str.upper,
+    "glued": "x{}y".format,
+    "escaped": lambda token: f'{{"body": "\\u{ord(token[0]):04x}{token[1:]}"}}',
+    "nested": lambda token: f'"{{\\"body\\": \\"\\\\u{ord(token[0]):04x}{token[1:]}\\"}}"',
+    "percent": lambda token: f"q=%{ord(token[0]):02X}{token[1:]}",
+}
+
+
+@EXAMPLES
+@given(random=randoms, writing=st.sampled_from(sorted(WRITINGS)))
+def test_provenance_finds_a_content_canary_anywhere(random: Random, writing: str) -> None:
+    """A stranger's content canary in any observation is named by channel and by distance."""
+    story = correct_story(random)
+    thread = random.choice(list(story.threads))
+    writer = story.write(thread)
+    place, anomaly = _plant(
+        story, random, thread.at(Level.USER), WRITINGS[writing](writer.canaries[0])
+    )
+
+    examination = story.finish()
+
+    finding = next(each for each in examination.findings.retained if each.oracle == "provenance")
+    assert anomaly == finding.anomaly
+    assert place.channel == finding.channel
+    assert writer.number == finding.writer
+    assert writer.canaries[0] == finding.token
+
+
+def _plant(story: Story, random: Random, owner: Scope, text: str) -> tuple[Observation, Anomaly]:
+    """Put text into one observation that is not the owner's; give it, and the name of that."""
+    places = [
+        (index, None) for index, record in enumerate(story.records) if isinstance(record, Observed)
+    ] + [
+        (index, number)
+        for index, record in enumerate(story.records)
+        if isinstance(record, Completed)
+        for number in range(len(record.observations))
+    ]
+    random.shuffle(places)
+    invoked = {each.number: each for each in story.records if isinstance(each, Invoked)}
+    for index, number in places:
+        record = story.records[index]
+        if isinstance(record, Observed):
+            if record.subscription is not None:
+                viewer = list(story.threads)[record.subscription]
+            else:
+                stated = record.observation.attribution or {}
+                viewer = next(
+                    s for s in story.numbers if story.identifier(s) in stated.values() and s.user
+                )
+            observation = record.observation
+        else:
+            assert isinstance(record, Completed)
+            assert number is not None
+            operation = invoked[record.number]
+            principal = operation.principal
+            viewer = next(p.scope for p in story.population.principals if p.name == principal)
+            observation = record.observations[number]
+        if owner.contains(viewer):
+            continue
+        planted = observation._replace(data=f"{observation.data!s} {text}")
+        if isinstance(record, Observed):
+            story.records[index] = record._replace(observation=planted)
+        else:
+            observations = list(record.observations)
+            observations[number or 0] = planted
+            story.records[index] = record._replace(observations=tuple(observations))
+        # A writer must come before whoever sees it, as in any real history.
+        story.records.append(story.records.pop(index))
+        reads = (
+            Anomaly.CROSS_TENANT_READ if viewer.tenant != owner.tenant else Anomaly.CROSS_USER_READ
+        )
+        named = {
+            Channel.LOGS: Anomaly.CONTEXT_BLEED,
+            Channel.POSTGRES_ROWS: Anomaly.WRITE_CAPTURE,
+            Channel.WEBSOCKET: Anomaly.MISROUTE,
+        }
+        return planted, named.get(planted.channel, reads)
+    pytest.fail("every observation was the owner's")
+
+
+@EXAMPLES
+@given(random=randoms)
+def test_provenance_finds_an_identifier_anywhere(random: Random) -> None:
+    """A stranger's thread identifier is found among other text."""
+    story = correct_story(random)
+    thread = random.choice(list(story.threads))
+    token = story.identifier(thread)
+    invoked = [each for each in story.records if isinstance(each, Invoked)]
+    assume(any(not each.mentions for each in invoked))
+    _, anomaly = _plant(story, random, thread.at(Level.USER), f"[{token}]")
+
+    findings = story.finish().findings.retained
+
+    # A probe may name what it asks for: the one place where the plant is no leak.
+    mentioned = any(token in each.mentions for each in invoked)
+    assert mentioned or anomaly in {each.anomaly for each in findings if token == each.token}
+
+
+def test_provenance_tells_threads_of_one_user_apart() -> None:
+    """One thread's content in the other's answer is a cross-thread read, in the list it is none."""
+    story = Story()
+    first, second = [scope for scope in story.threads if scope.user == "user-0"][:2]
+    token = story.write(first).canaries[0]
+    story.complete(
+        story.invoke(stories.LIST, first.at(Level.USER)), Observation(Channel.HTTP, token)
+    )
+    story.complete(story.invoke(stories.READ, second), Observation(Channel.HTTP, token))
+
+    assert {Anomaly.CROSS_THREAD_READ: 1} == found(story.finish())
+
+
+def test_content_in_a_content_free_channel_is_a_leak_to_its_owner_too() -> None:
+    """A log line that quotes its own user's content is found."""
+    story = Story()
+    thread = next(iter(story.threads))
+    writer = story.write(thread)
+    story.log(writer, note=writer.canaries[0])
+
+    assert {Anomaly.CONTEXT_BLEED: 1} == found(story.finish())
+
+
+@EXAMPLES
+@given(random=randoms)
+def test_attribution_finds_a_line_under_another_context(random: Random) -> None:
+    """A log line that carries one operation's trace and another user is found."""
+    story = correct_story(random)
+    lines = [
+        index
+        for index, record in enumerate(story.records)
+        if isinstance(record, Observed) and record.observation.channel is Channel.LOGS
+    ]
+    index = random.choice(lines)
+    record = story.records[index]
+    assert isinstance(record, Observed)
+    stated = dict(record.observation.attribution or {})
+    others = [
+        user.scope
+        for user in story.population.users
+        if story.identifier(user.scope) != stated["user"]
+    ]
+    other = random.choice(others)
+    stated |= {
+        "user": story.identifier(other),
+        "tenant": story.identifier(other.at(Level.TENANT)),
+    }
+    stated.pop("thread", None)
+    planted = record.observation._replace(attribution=stated, data="a line")
+    story.records[index] = record._replace(observation=planted)
+
+    findings = story.finish().findings.retained
+
+    assert [("attribution", Anomaly.CONTEXT_BLEED, Channel.LOGS)] == [
+        (each.oracle, each.anomaly, each.channel) for each in findings
+    ]
+
+
+def test_attribution_finds_a_row_that_contradicts_itself() -> None:
+    """A row with one user's identifier and another's thread was written into the wrong scope."""
+    story = Story()
+    first, *_, last = story.threads
+    stated = {
+        "user": story.identifier(first.at(Level.USER)),
+        "thread": story.identifier(last),
+    }
+    story.see(Observation(Channel.POSTGRES_ROWS, "a row", attribution=stated))
+
+    assert {Anomaly.WRITE_CAPTURE: 1} == found(story.finish())
+
+
+def _final_reads(story: Story, entries: int) -> list[tuple[int, Completed]]:
+    final = {each.number for each in story.records if isinstance(each, Invoked) and each.final}
+    return [
+        (index, record)
+        for index, record in enumerate(story.records)
+        if isinstance(record, Completed)
+        and record.number in final
+        and len(record.observations) >= entries
+    ]
+
+
+def _acknowledged(story: Story) -> set[str]:
+    ok = {r.number for r in story.records if isinstance(r, Completed) and r.result is Result.OK}
+    return {
+        r.canaries[0]
+        for r in story.records
+        if isinstance(r, Invoked) and r.canaries and r.number in ok
+    }
+
+
+@EXAMPLES
+@given(random=randoms)
+def test_delivery_finds_a_lost_write(random: Random) -> None:
+    """An acknowledged write that its owner's last look does not show is found."""
+    story = correct_story(random)
+    acknowledged = _acknowledged(story)
+    chances = [
+        (index, record, position)
+        for index, record in _final_reads(story, 1)
+        for position, entry in enumerate(record.observations)
+        if acknowledged & set(story.mint.find(str(entry.data)))
+    ]
+    assume(chances)
+    index, record, position = random.choice(chances)
+    left = record.observations[:position] + record.observations[position + 1 :]
+    story.records[index] = record._replace(observations=left)
+
+    assert {Anomaly.LOST_DELIVERY: 1} == found(story.finish())
+
+
+@EXAMPLES
+@given(random=randoms)
+def test_delivery_finds_a_write_that_is_there_twice(random: Random) -> None:
+    """A second entry with the same canary is found, even without sequence numbers."""
+    story = correct_story(random)
+    chances = _final_reads(story, 1)
+    assume(chances)
+    index, record = random.choice(chances)
+    entries = [entry._replace(sequence=None) for entry in record.observations]
+    entries.append(entries[-1])
+    story.records[index] = record._replace(observations=tuple(entries))
+
+    assert {Anomaly.LOST_DELIVERY: 1} == found(story.finish())
+
+
+def test_delivery_finds_writes_in_the_wrong_order() -> None:
+    """A write that was acknowledged before another was sent stands before it."""
+    story = Story()
+    thread = next(iter(story.threads))
+    for _ in range(4):
+        story.write(thread)
+    story.threads[thread].entries.insert(0, story.threads[thread].entries.pop())
+    story.read(thread, final=True)
+
+    assert Anomaly.LOST_DELIVERY in found(story.finish())
+
+
+def test_delivery_lets_overlapping_writes_stand_either_way() -> None:
+    """Two writes that were in flight together have no order."""
+    story = Story()
+    thread = next(iter(story.threads))
+    first = story.invoke(stories.WRITE, thread)
+    second = story.invoke(stories.WRITE, thread)
+    story.complete(first)
+    story.complete(second)
+    story.threads[thread].entries = [second.canaries[0], first.canaries[0]]
+    story.read(thread, final=True)
+
+    assert {} == found(story.finish())
+
+
+@EXAMPLES
+@given(random=randoms, wrong=st.sampled_from(["lost", "twice", "swapped"]))
+def test_delivery_finds_a_wrong_event_on_a_connection(random: Random, wrong: str) -> None:
+    """An event that is missing, comes twice, or comes too early on a connection is found."""
+    story = correct_story(random)
+    acknowledged = _acknowledged(story)
+    events: dict[int, list[int]] = {}
+    for index, record in enumerate(story.records):
+        if isinstance(record, Observed) and record.subscription is not None:
+            events.setdefault(record.subscription, []).append(index)
+    chances = [
+        (first, second)
+        for indexes in events.values()
+        for first, second in pairwise(indexes)
+        if acknowledged & set(story.mint.find(str(_event(story, first).observation.data)))
+    ]
+    assume(chances)
+    first, second = random.choice(chances)
+    if wrong == "lost":
+        del story.records[first]
+    elif wrong == "twice":
+        story.records.insert(first, story.records[first])
+    else:
+        story.records[first], story.records[second] = story.records[second], story.records[first]
+
+    assert {Anomaly.LOST_DELIVERY} == set(found(story.finish()))
+
+
+def _event(story: Story, index: int) -> Observed:
+    record = story.records[index]
+    assert isinstance(record, Observed)
+    return record
+
+
+@EXAMPLES
+@given(random=randoms, off=st.integers(min_value=-3, max_value=3).filter(bool))
+def test_aggregates_find_a_total_that_is_off(random: Random, off: int) -> None:
+    """A total after everything has ended is exact: more is contamination, less is a loss."""
+    story = correct_story(random)
+    index = max(
+        index
+        for index, record in enumerate(story.records)
+        if isinstance(record, Completed) and record.readings
+    )
+    record = story.records[index]
+    assert isinstance(record, Completed)
+    value = record.readings[0].value
+    # Unknown outcomes that did not happen leave room above; go beyond it.
+    unknown = sum(isinstance(r, Completed) and r.result is Result.UNKNOWN for r in story.records)
+    off += unknown if off > 0 else -unknown
+    story.records[index] = record._replace(readings=(Reading("messages", value + off),))
+
+    expected = Anomaly.AGGREGATE_CONTAMINATION if off > 0 else Anomaly.LOST_DELIVERY
+    findings = story.finish().findings
+    assert {expected: 1} == dict(findings.counts)
+    assert ["aggregates"] == [each.oracle for each in findings.retained]
+
+
+def test_aggregates_name_a_stranger_whose_contribution_was_counted() -> None:
+    """The witness of a contaminated total has a write from outside its scope."""
+    story = Story()
+    first, *_, last = story.threads
+    story.write(first)
+    stranger = story.write(last)
+    user = first.at(Level.USER)
+    total = story.complete(story.invoke(stories.TOTAL, user), readings=(Reading("messages", 2),))
+
+    (finding,) = story.finish().findings.retained
+
+    assert (stranger.number, total.number) == (finding.writer, finding.reader)
+    assert (last, user) == (finding.owner, finding.observer)
+
+
+@EXAMPLES
+@given(random=randoms, status=st.sampled_from(["403", "404"]), word=st.sampled_from(["no", "yes"]))
+def test_existence_finds_answers_that_differ(random: Random, status: str, word: str) -> None:
+    """Another status or another body for what exists is found; the asked-for name is not."""
+    story = correct_story(random)
+    twins = {each.twin for each in story.records if isinstance(each, Invoked)} - {None}
+    indexes = [
+        index
+        for index, record in enumerate(story.records)
+        if isinstance(record, Completed) and record.number in twins
+    ]
+    assume(indexes)
+    index = random.choice(indexes)
+    record = story.records[index]
+    assert isinstance(record, Completed)
+    body = record.observations[0]
+    changed = body._replace(data=str(body.data).replace("no thread", f"{word} thread"))
+    story.records[index] = record._replace(status=status, observations=(changed,))
+
+    expected = {} if (status, word) == ("404", "no") else {Anomaly.EXISTENCE_ORACLE: 1}
+    assert expected == found(story.finish())
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(1.0, {}), (3.0, {Anomaly.STALE_PRINCIPAL: 1})])
+def test_lifecycle_finds_service_after_revocation(
+    seconds: float, expected: dict[Anomaly, int]
+) -> None:
+    """A logged-out session may be served within the bound, and not after it."""
+    story = Story()
+    thread = next(iter(story.threads))
+    session = story.principal(thread, "second")
+    story.complete(story.invoke(stories.LOG_OUT, thread.at(Level.USER), session))
+    story.tick(seconds)
+    story.complete(story.invoke(stories.READ, thread, session))
+    story.complete(story.invoke(stories.READ, thread, session), result=Result.FAILED, status="401")
+    story.read(thread)
+
+    assert expected == found(story.finish())
+
+
+def test_lifecycle_finds_events_after_revocation() -> None:
+    """A connection whose session was logged out brings nothing beyond the bound."""
+    story = Story()
+    thread = next(iter(story.threads))
+    session = story.principal(thread, "second")
+    story.records.append(Subscribed(0, stories.SOCKET.name, session.name, thread, story.tick()))
+    revoked = story.invoke(stories.LOG_OUT, thread.at(Level.USER), session)
+    story.complete(revoked)
+    story.tick(stories.BOUND_SECONDS)
+    story.see(Observation(Channel.WEBSOCKET, "late", sequence=1), 0)
+    story.records.append(Unsubscribed(0, story.tick(), Closing.SERVER))
+
+    examination = story.finish()
+
+    (finding,) = examination.findings.retained
+    assert (Anomaly.STALE_PRINCIPAL, revoked.number, 0) == (
+        finding.anomaly,
+        finding.writer,
+        finding.subscription,
+    )
