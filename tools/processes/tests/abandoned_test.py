@@ -128,7 +128,8 @@ def test_adopted_folder_vanishes_without_a_successor() -> None:
 
         owner.kill()
 
-        assert eventually(lambda: not owner.folder.exists())
+        assert eventually(lambda: not alive(owner.launcher))
+        assert not owner.folder.exists()
 
 
 def test_sweep_tells_what_it_is_about_to_remove() -> None:
@@ -168,7 +169,7 @@ def test_folder_of_nobody_we_know_is_left_alone(tmp_path: Path) -> None:
     link.symlink_to(tmp_path)
     (tmp_path / "precious").touch()
     try:
-        sweep()
+        assert link not in sweep()
     finally:
         link.unlink()
 

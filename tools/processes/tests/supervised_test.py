@@ -74,6 +74,28 @@ def test_kill_ends_what_the_process_started(supervisor: Supervisor, tmp_path: Pa
     supervisor.check()
 
 
+def test_what_a_process_leaves_in_its_group_ends_with_it(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    """A child that outlives its parent's orderly stop is ended as well."""
+    path = tmp_path / "child"
+    supervisor.start(
+        server(
+            "parent",
+            "import os, signal, time",
+            "if os.fork() == 0:",
+            "    signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+            f"    open({str(path)!r}, 'w').write(str(os.getpid()))",
+            "    time.sleep(600)",
+        )
+    )
+    assert eventually(lambda: path.exists() and path.read_text() != "")
+
+    supervisor["parent"].stop()
+
+    assert eventually(lambda: not alive(int(path.read_text())))
+
+
 def test_daemons_end_with_the_supervisor(tmp_path: Path) -> None:
     """A double fork does not get away: the launcher inherits it and ends it."""
     path = tmp_path / "daemon"
