@@ -20,7 +20,7 @@ from services.auth.settings import AuthSettings, load_signing_key
 from services.auth.signing import TokenIssuer
 from services.runtime.boundaries import Boundaries
 from services.runtime.grpc_server import GrpcServer
-from services.runtime.http import answers, create_app
+from services.runtime.http import create_app, readiness_of
 from services.runtime.lifecycle import run
 from services.runtime.postgres import Database
 from services.runtime.telemetry import Telemetry
@@ -83,10 +83,9 @@ class AuthProgram:
 
     async def readiness(self) -> Mapping[str, bool]:
         """Its database answers, under both roles."""
-        return {
-            "postgres": await answers(self._database.ping()),
-            "revocations": await answers(self._revocations.ping()),
-        }
+        return await readiness_of(
+            postgres=self._database.ping(), revocations=self._revocations.ping()
+        )
 
     def register_grpc(self, server: GrpcServer) -> None:
         """What the other services ask for."""

@@ -34,7 +34,7 @@ from services.runtime.calls import EdgeCall, HopCall, WorkloadCall
 from services.runtime.errors import InvalidArgument, from_error
 from services.runtime.http_boundary import BoundaryMissing
 from services.runtime.logging import error_fields, service_logger
-from services.runtime.metrics import DURATIONS, REQUESTS, refuse
+from services.runtime.metrics import DURATIONS, IN_FLIGHT, REQUESTS, refuse
 from services.runtime.telemetry import Operation, Telemetry
 from watertight.context.v1 import boundary_pb2
 from watertight.context.v1.boundary_pb2 import (
@@ -178,6 +178,7 @@ class _Method:
             self._name, None, read_traceparent(pairs), kind=SpanKind.SERVER
         ) as operation:
             log = service_logger().bind(trace_id=operation.trace.trace_id)
+            IN_FLIGHT.labels("grpc").inc()
             try:
                 async with asyncio.timeout(_limit_seconds(context)):
                     call = await self._admit(pairs, operation)
@@ -192,6 +193,8 @@ class _Method:
                 if refusal.is_defect:
                     fields = error_fields(error)
                     log.error("failed", operation=self._name, **fields)  # noqa: TRY400 -- no message
+            finally:
+                IN_FLIGHT.labels("grpc").dec()
         elapsed = time.perf_counter() - started
         REQUESTS.labels("grpc", self._name, code.name).inc()
         DURATIONS.labels("grpc", self._name).observe(elapsed)

@@ -35,6 +35,7 @@ __all__ = [
     "create_app",
     "edge",
     "public",
+    "readiness_of",
 ]
 
 READINESS_SECONDS: Final = 2.0
@@ -44,11 +45,24 @@ Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
 
 async def answers(question: Awaitable[bool]) -> bool:
     """Whether something that this service needs answers yes within 2 s."""
-    try:
-        async with asyncio.timeout(READINESS_SECONDS):
-            return await question
-    except Exception:  # noqa: BLE001 -- whatever it is, it does not answer
-        return False
+    asked = asyncio.ensure_future(question)
+    # Not `timeout`: that waits for the cancelled question, whose driver may wait for the server.
+    done, late = await asyncio.wait({asked}, timeout=READINESS_SECONDS)
+    for one in late:
+        one.add_done_callback(_forget)
+        one.cancel()
+    return any(not one.cancelled() and one.exception() is None and one.result() for one in done)
+
+
+def _forget(question: asyncio.Future[bool]) -> None:
+    if not question.cancelled():
+        question.exception()  # asked for, or asyncio reports it as never retrieved
+
+
+async def readiness_of(**questions: Awaitable[bool]) -> dict[str, bool]:
+    """Which of the things that this service needs answer, all asked at once: within 2 s."""
+    told = await asyncio.gather(*(answers(question) for question in questions.values()))
+    return dict(zip(questions, told, strict=True))
 
 
 def create_app(

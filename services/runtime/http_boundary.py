@@ -29,7 +29,7 @@ from services.runtime.calls import EdgeCall, PublicCall, new_id
 from services.runtime.errors import ResourceExhausted, TooLarge
 from services.runtime.http_errors import error_response, from_http_error
 from services.runtime.logging import error_fields, service_logger
-from services.runtime.metrics import DURATIONS, REQUESTS, refuse
+from services.runtime.metrics import DURATIONS, IN_FLIGHT, REQUESTS, refuse
 from services.runtime.telemetry import Operation, Telemetry
 
 MAXIMUM_BODY_BYTES: Final = 64 * 1024
@@ -155,6 +155,7 @@ class _Exchange:
                 request_id=self._request_id, trace_id=operation.trace.trace_id
             )
             self._edge.requests += 1
+            IN_FLIGHT.labels("http").inc()
             try:
                 async with asyncio.timeout(REQUEST_SECONDS):
                     response = await self._handle(boundary, handler, pairs, operation)
@@ -162,6 +163,7 @@ class _Exchange:
                 response = self._refuse(error, operation)
             finally:
                 self._edge.requests -= 1
+                IN_FLIGHT.labels("http").dec()
         elapsed = time.perf_counter() - started
         REQUESTS.labels("http", self._name, str(response.status_code)).inc()
         DURATIONS.labels("http", self._name).observe(elapsed)

@@ -19,6 +19,7 @@ from services.runtime.calls import new_id
 
 MAXIMUM_HEADER_BYTES: Final = 16 * 1024
 HEADER_SECONDS: Final = 10.0
+KEEP_ALIVE_SECONDS: Final = 30
 MAXIMUM_FRAME_BYTES: Final = 64 * 1024
 _STARTED_POLL_SECONDS: Final = 0.005
 
@@ -130,6 +131,8 @@ class HttpServer(uvicorn.Server):
                 # Without it one request's context variables are the next one's on its connection.
                 reset_contextvars=True,
                 timeout_graceful_shutdown=grace_seconds,
+                # Longer than clients keep theirs, or they meet a connection that just closed.
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
             )
         )
         self._serving: asyncio.Task[None] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from structlog.stdlib import BoundLogger
 
 from services.runtime.errors import ServiceError
@@ -22,6 +22,10 @@ DURATIONS: Final = Histogram(
     "How long an answer took, by channel and operation.",
     ("channel", "operation"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+IN_FLIGHT: Final = Gauge(
+    "watertight_requests_in_flight", "Requests begun and not yet answered.", ("channel",)
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Annotated, Final, Literal, NoReturn, TypeVar
 
@@ -60,7 +61,7 @@ def load_settings(kind: type[S]) -> S:
     except ValidationError as error:
         _exit([_problem(kind, detail) for detail in error.errors(include_input=False)])
     except ValueError as error:  # pydantic-settings: a variable that should hold JSON does not
-        _exit([f"{PREFIX}*: {_without_values(error)}"])
+        _exit([_unreadable(error)])
 
 
 def _problem(kind: type[ServiceSettings], detail: object) -> str:
@@ -73,9 +74,10 @@ def _problem(kind: type[ServiceSettings], detail: object) -> str:
     return f"{name}{where}: {'not set' if detail['type'] == 'missing' else detail['msg']}"
 
 
-def _without_values(error: ValueError) -> str:
-    # "error parsing value for field ... from source ...": the field, not the value.
-    return str(error).splitlines()[0]
+def _unreadable(error: ValueError) -> str:
+    # Its message is: error parsing value for field "..." from source "..."
+    field = re.search(r'field "(\w+)"', str(error))
+    return f"{PREFIX}{field[1].upper() if field else '*'}: expected JSON"
 
 
 def _exit(problems: list[str]) -> NoReturn:

@@ -111,9 +111,9 @@ class RunningAuth:
         )
 
     def log_lines(self) -> list[dict[str, object]]:
-        """Every log line so far; whatever is no JSON on standard error fails."""
+        """Every log line so far, without the ready line; what is no JSON fails."""
         lines = self.process.log_path.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
+        return [line for text in lines if "event" in (line := json.loads(text))]
 
 
 @contextmanager
