@@ -254,7 +254,7 @@ class WebSocketEdge:
             connection.log.exception("websocket failed")
             connection.close(from_error(cause))
         finally:
-            connection.log.info("websocket closed")
+            connection.log.info("websocket closed", code=connection.ended_with)
 
     async def _watch(self) -> None:
         """Ends each connection at most 0.1 s after its log-in is known to have ended."""

@@ -78,6 +78,11 @@ class ClientConnection:
             return None
         return await receive_text(self._websocket)
 
+    @property
+    def ended_with(self) -> int | None:
+        """The code that the server closed with; `None` while it is open or where the peer left."""
+        return self._socket.ended_with
+
     def close(self, error: ServiceError) -> None:
         """Ends the connection with the code of this error."""
         self._socket.end(close_code(error), error.message)

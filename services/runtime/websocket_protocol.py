@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -25,11 +26,14 @@ from websockets.server import ServerProtocol
 MAXIMUM_FRAME_BYTES: Final = 128 * 1024
 # Past asyncio's high-water mark of 64 KiB nothing but answers to the peer's own frames is written.
 MAXIMUM_BUFFER_BYTES: Final = 1024 * 1024
+# The kernel's buffer would grow to megabytes for a peer that does not read. It doubles this figure.
+_KERNEL_BUFFER_BYTES: Final = 128 * 1024
 CLOSE_SECONDS: Final = 1.0
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 TRY_AGAIN_LATER: Final = 1013
+_INTERNAL_ERROR: Final = 1011  # what a missing pong is told with
 
 _EXTENSION: Final = "watertight.socket"
 
@@ -57,14 +61,18 @@ class ClientSocket(WebSocketsSansIOProtocol):
         # No compression: it halves the throughput, and a secret beside chosen text would leak.
         self.conn = ServerProtocol(max_size=MAXIMUM_FRAME_BYTES, logger=_QUIET)
         self.query = ""
+        self.ended_with: int | None = None
+        """The code that this side closed with, if it was the first to close."""
 
     def handle_connect(self, event: Request) -> None:
         """Takes the query off the handshake's request before anybody else sees it."""
         event.path, _, self.query = event.path.partition("?")
         super().handle_connect(event)
         if not self.close_sent:
+            kernel = self.transport.get_extra_info("socket")
+            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER_BYTES)
             # The endpoint's task has been made and has not begun.
-            extensions: dict[str, Any] = {_EXTENSION: self}
+            extensions: dict[str, Any] = {**(self.scope["extensions"] or {}), _EXTENSION: self}
             self.scope["extensions"] = extensions
 
     def handle_close(self, event: Frame) -> None:
@@ -76,6 +84,7 @@ class ClientSocket(WebSocketsSansIOProtocol):
     def keepalive_timeout(self) -> None:
         """Gives up a peer that answers no ping, and does not wait until it reads that."""
         super().keepalive_timeout()
+        self.ended_with = _INTERNAL_ERROR
         self._cut_off_later()
 
     def shutdown(self) -> None:
@@ -121,6 +130,7 @@ class ClientSocket(WebSocketsSansIOProtocol):
         """Closes with this code; whoever has not answered after 1 s is cut off."""
         if self.close_sent or self.disconnected:
             return
+        self.ended_with = code
         self.stop_keepalive()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         if not self.transport.is_closing():

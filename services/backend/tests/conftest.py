@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from services.backend.announcements import NAMESPACE
+from services.backend.tests.running import Running, running_backend
 from services.backend.tests.stage import Stage
 from services.runtime.postgres import Database
 from services.runtime.redis import ScopedRedis
 from services.runtime.wake_ups import WakeUps
-from tools.datastores import PostgresServer, ValkeyServer
+from tools.datastores import Datastores, PostgresServer, ValkeyServer
 from tools.datastores.fixtures import datastores, isolated_database, postgres, valkey
 
 __all__ = ["datastores", "isolated_database", "postgres", "valkey"]
@@ -44,3 +45,10 @@ async def stage(
     await wake_ups.stop()
     await redis.close()
     await database.dispose()
+
+
+@pytest.fixture(scope="session")
+def running(datastores: Datastores) -> Iterator[Running]:
+    """Auth and two replicas for all tests: each makes tenants of its own."""
+    with running_backend(datastores) as running:
+        yield running
