@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol, TypeVar
+from typing import Final, NoReturn, Protocol, TypeVar
 
 import uvloop
 from fastapi import FastAPI
@@ -69,10 +69,11 @@ class ServiceProgram(Protocol):
         """Ends tasks and connections, within 1.5 s."""
 
 
-def run(service: str, kind: type[S], build: Callable[[S, Telemetry], ServiceProgram]) -> None:
-    """Runs the service until a signal ends it; the settings are read here, and nowhere else.
+def run(service: str, kind: type[S], build: Callable[[S, Telemetry], ServiceProgram]) -> NoReturn:
+    """Runs the service until a signal ends it, and then the process with code 0.
 
-    Exits with 78 when the settings are wrong, and with 1 when the service cannot start.
+    The settings are read here, and nowhere else. Exits with 78 when they are wrong, and with 1 when
+    the service cannot start.
     """
     settings = load_settings(kind)
     configure_logging(service, settings.log_level)
@@ -81,7 +82,15 @@ def run(service: str, kind: type[S], build: Callable[[S, Telemetry], ServiceProg
         uvloop.run(_serve(service, settings, telemetry, build))
     except Exception as error:  # noqa: BLE001 -- the log says what and where
         service_logger().error("ended by a failure", **error_fields(error))
-        sys.exit(1)
+        _exit(1)
+    _exit(0)
+
+
+def _exit(code: int) -> NoReturn:
+    """Ends the process at once: what a thread still computes, nobody waits for any more."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _serve(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -15,6 +17,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 
 from services.auth.tests.running import (
     OPERATOR_SECRET,
+    PASSWORD,
     RunningAuth,
     environment,
     program,
@@ -63,25 +66,52 @@ def test_grpc_health_and_reflection(auth: RunningAuth) -> None:
     assert "watertight.auth.v1.AuthService" in names
 
 
-def test_it_drains_and_ends_well(postgres: PostgresServer) -> None:
-    """SIGTERM during a request: it is answered, and the process ends with 0 in time."""
-    slow = {"WATERTIGHT_PASSWORD_MEMORY_KIB": "262144", "WATERTIGHT_PASSWORD_ITERATIONS": "4"}
-    with running_auth(postgres, more=slow, name="auth-drained") as auth:
-        administrator = auth.new_tenant()
-        with ThreadPoolExecutor(1) as pool:
-            begun = pool.submit(auth.log_in, administrator.tenant, administrator.login_name)
-            _until(lambda: 'in_flight{channel="http"} 1.0' in auth.http.get("/metrics").text)
-            assert not begun.done()
-            began = time.monotonic()
-            auth.process.stop()
-            took = time.monotonic() - began
+@contextmanager
+def _half_a_log_in(auth: RunningAuth, body: bytes) -> Iterator[socket.socket]:
+    """A request whose body has not come whole, and which the service has begun."""
+    port = auth.http.base_url.port
+    head = (
+        b"POST /login HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n" % len(body)
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head + body[:5])
+        _until(lambda: 'in_flight{channel="http"} 1.0' in auth.http.get("/metrics").text)
+        auth.http.close()
+        yield connection
 
-        assert administrator.user_id == begun.result().user_id
+
+def _is_draining(auth: RunningAuth) -> bool:
+    return any(line["event"] == "draining" for line in auth.log_lines())
+
+
+def test_it_drains(postgres: PostgresServer) -> None:
+    """A request that SIGTERM finds half done is answered, and the process ends with 0."""
+    with running_auth(postgres, name="auth-drained") as auth:
+        root = auth.new_tenant()
+        typed = {"tenant": root.tenant, "login_name": root.login_name, "password": PASSWORD}
+        body = json.dumps(typed).encode()
+        with _half_a_log_in(auth, body) as connection, ThreadPoolExecutor(1) as pool:
+            stopping = pool.submit(auth.process.stop)
+            _until(lambda: _is_draining(auth))
+            connection.sendall(body[5:])
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+            stopping.result()
+
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert root.user_id.encode() in answer
         assert 0 == auth.process.exit_code
-        assert took < 5
-        assert ["draining", "ended"] == [
-            line["event"] for line in auth.log_lines() if line["event"] in {"draining", "ended"}
-        ]
+        assert "ended" == auth.log_lines()[-1]["event"]
+
+
+def test_nobody_holds_up_its_end(postgres: PostgresServer) -> None:
+    """A request that never ends is ended: the process is gone within 6 s, with 0."""
+    with running_auth(postgres, name="auth-held") as auth, _half_a_log_in(auth, b"x" * 10):
+        began = time.monotonic()
+        auth.process.stop()
+
+        assert 0 == auth.process.exit_code
+        assert time.monotonic() - began < 6
 
 
 def test_health_follows_the_datastore(postgres: PostgresServer) -> None:

@@ -123,7 +123,10 @@ def running_auth(
     """Starts the service, and stops it at the end."""
     with Supervisor() as supervisor:
         specification = ProcessSpecification(
-            name=name, argv=program(), env={**environment(postgres), **(more or {})}
+            name=name,
+            argv=program(),
+            env={**environment(postgres), **(more or {})},
+            stop_limit_seconds=10,
         )
         supervisor.start(specification)
         running = RunningAuth(supervisor[name])
