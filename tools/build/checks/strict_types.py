@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import site
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -37,11 +38,13 @@ def locked_packages(paths: Iterable[str]) -> list[pathlib.Path]:
 
 
 def check(files: Sequence[str], folder: pathlib.Path) -> int:
-    """Runs mypy and gives its exit code. mypy reads installed packages' types from sys.path."""
-    packages = locked_packages(sys.path)
-    merge(packages, folder / "site-packages")
-    standard = [path for path in sys.path if path.startswith((sys.base_prefix, sys.prefix))]
-    sys.path[:] = [*standard, str(folder / "site-packages")]
+    """Runs mypy and gives its exit code."""
+    packages = folder / "site-packages"
+    merge(locked_packages(sys.path), packages)
+    # Where mypy looks for installed packages' types. Without it the machine's own would count.
+    site.getsitepackages = lambda prefixes=None: [str(packages)]  # noqa: ARG005 - its signature
+    standard = [path for path in sys.path if path.startswith(sys.base_prefix)]
+    sys.path[:] = [*standard, str(packages)]
     os.environ["MYPYPATH"] = os.pathsep.join(ROOTS)
     options = ["--config-file=pyproject.toml", f"--cache-dir={folder / 'cache'}"]
     report, complaint, code = mypy.api.run([*options, "--no-error-summary", *files])
