@@ -46,6 +46,8 @@ _DURABLE: Mapping[str, str] = {
     "full_page_writes": "on",
     "wal_level": "replica",
     "max_wal_size": "1GB",
+    # After a crash the data directory is synchronised as a whole, not file by file.
+    "recovery_init_sync_method": "syncfs",
     "autovacuum": "on",
 }
 

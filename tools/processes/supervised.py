@@ -121,8 +121,13 @@ class SupervisedProcess:
             raise ProcessDiedError(self.name, code, self.log_path, self.log_tail())
 
     def probe(self) -> bool:
-        """Asks the ready probe once; raises ProcessDiedError when the process has ended."""
+        """Asks the ready probe once; raises ProcessDiedError when the process has ended.
+
+        A paused process is not healthy, whatever it left behind for a probe to see.
+        """
         self.check()
+        if self.paused:
+            return False
         ready = self.specification.ready(self)
         if ready is None or not self.running:
             return False

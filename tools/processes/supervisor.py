@@ -71,8 +71,8 @@ class Supervisor:
 
     @property
     def processes(self) -> Mapping[str, SupervisedProcess]:
-        """Every process by its name, running or not."""
-        return dict(self._processes)
+        """Every process by its name, running or not, as it is now."""
+        return dict(self._processes)  # a copy: other threads may be starting processes
 
     @property
     def launcher_pid(self) -> int:
@@ -230,7 +230,7 @@ class Supervisor:
         )
 
     def _ready(self) -> dict[str, Ready]:
-        return {name: each.ready for name, each in self._processes.items() if each.running}
+        return {name: each.ready for name, each in self.processes.items() if each.running}
 
     def _new_key(self, process: SupervisedProcess) -> int:
         key = next(self._keys)
@@ -248,7 +248,7 @@ class Supervisor:
         self._by_key.clear()
 
     def _dead(self) -> SupervisedProcess | None:
-        return next((each for each in self._processes.values() if each.died), None)
+        return next((each for each in self.processes.values() if each.died), None)
 
     def _layers(self) -> Iterator[list[SupervisedProcess]]:
         """Processes that nothing depends on any more, then those that this frees, and so on."""

@@ -119,7 +119,10 @@ def test_pause_freezes_and_resume_thaws(supervisor: Supervisor) -> None:
 
     assert eventually(lambda: "T" == state(process.pid))
     assert process.paused
+    with pytest.raises(HealthLimitError):
+        process.wait_healthy(0.05)
     process.resume()
+    process.wait_healthy()
     assert eventually(lambda: "S" == state(process.pid))
     assert not process.paused
 
