@@ -84,6 +84,7 @@ class WebSocketTestClient:
         self._events: list[Frame] = []
         self._answers: list[str] = []
         self._texts: list[str] = []
+        self._streaming = False
         self._positions: dict[ThreadId, int] = {}
 
     async def __aenter__(self) -> Self:
@@ -211,10 +212,10 @@ class WebSocketTestClient:
         """Sends a frame and gives the next frame that is no event, which must be of a type.
 
         Raises:
-            Refused: an error frame came, or the connection was closed; its code is the status.
+            Refused: an error frame came.
             Unexpected: a frame of another type came.
-            Unanswered: nothing came in time. The connection is closed then: an answer that came
-                late would be taken for the next one's.
+            Unanswered: the connection was closed, or nothing came in time. It is closed then: an
+                answer that came late would be taken for the next one's.
         """
         async with self._one_request:
             await self.send_json(frame)
@@ -245,20 +246,21 @@ class WebSocketTestClient:
         return collected
 
     async def texts(self) -> AsyncIterator[str]:
-        """Every frame of the connection as text, from the first one on, until it is closed."""
-        position = 0
-        while True:
-            new = await self._texts_from(position)
-            if not new:
-                return
-            for text in new:
-                yield text
-            position += len(new)
+        """Every frame of the connection as text, from the first one on, until it is closed.
 
-    async def _texts_from(self, position: int) -> list[str]:
+        One reader takes them all; from then on `collect_events` finds no events.
+        """
+        self._streaming = True
+        self._events.clear()
+        while texts := await self._take_texts():
+            for text in texts:
+                yield text
+
+    async def _take_texts(self) -> list[str]:
         async with self._arrived:
-            await self._arrived.wait_for(lambda: self.closed or len(self._texts) > position)
-            return self._texts[position:]
+            await self._arrived.wait_for(lambda: self.closed or self._texts)
+            taken, self._texts = self._texts, []
+            return taken
 
     async def wait_closed(self, timeout: float) -> int:  # noqa: ASYNC109 -- as above
         """The code with which the connection is closed (1006: without one).
@@ -289,20 +291,24 @@ class WebSocketTestClient:
         except (OSError, InvalidHandshake, ConnectionClosed, TimeoutError) as error:
             raise Unanswered(f"no WebSocket at {self._url.partition('?')[0]}: {error!r}") from error
         self._reader = asyncio.create_task(self._read(self._connection))
-        if self._token is not None:
-            await self.send_json(
-                _frame(
-                    _AUTHENTICATION_FRAME,
-                    token=self._token,
-                    websocket_client_id=self._client_id,
-                )
-            )
         try:
+            if self._token is not None:
+                first = _frame(
+                    _AUTHENTICATION_FRAME, token=self._token, websocket_client_id=self._client_id
+                )
+                await self.send_json(first)
             ready = await self._answer("ready")
-        except BaseException:
+        except BaseException as error:
+            closed_by_server = self.closed
             await self.close()
+            if isinstance(error, Unanswered) and closed_by_server:
+                raise self._refusal() from error
             raise
         self.connection_id = str(json.loads(ready.body)["connection_id"])
+
+    def _refusal(self) -> Refused:
+        answer = Answer(str(self.close_code), self.close_reason.encode())
+        return Refused(_code_of(self.close_code), self.close_reason, answer)
 
     async def _read(self, connection: ClientConnection) -> None:
         try:
@@ -324,7 +330,8 @@ class WebSocketTestClient:
         if frame["type"] not in EVENT_TYPES:
             self._answers.append(text)
             return
-        self._events.append(frame)
+        if not self._streaming:
+            self._events.append(frame)
         thread_id = ThreadId(frame["thread_id"])
         self._positions[thread_id] = max(self._positions.get(thread_id, 0), frame["sequence"])
 
@@ -335,8 +342,7 @@ class WebSocketTestClient:
         except TimeoutError as error:
             raise Unanswered(f"no {expected} frame within {self._limit_seconds} s") from error
         if not self._answers:
-            closed = Answer(str(self.close_code), self.close_reason.encode())
-            raise Refused(_code_of(self.close_code), self.close_reason, closed)
+            raise Unanswered(f"closed with {self.close_code}: {self.close_reason}")
         text = self._answers.pop(0)
         frame = json.loads(text)
         answer = Answer(str(frame["type"]), text.encode())

@@ -1,0 +1,37 @@
+"""`tools/bazel run //integration:audit`: our own system under audit."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+
+from integration.audit import Adapter, Launch, SeededLeak, main
+from integration.environment import Environment, Programs
+from integration.leaks.catalogue import LEAKS, leak_named
+from integration.systems.watertight.adapter import open_watertight
+
+
+@contextlib.asynccontextmanager
+async def _open_system(launch: Launch) -> AsyncIterator[Adapter]:
+    """Our system, with one leak in it where that is asked for."""
+    programs = Programs.built()
+    if launch.leak is not None:
+        leak = leak_named(launch.leak)
+        programs = programs.replacing(leak.service, leak.command)
+    async with (
+        Environment(programs=programs, log_directory=launch.directory / "logs") as environment,
+        open_watertight(environment) as adapter,
+    ):
+        yield adapter
+
+
+if __name__ == "__main__":
+    sys.exit(
+        main(
+            sys.argv[1:],
+            program="audit",
+            open_adapter=_open_system,
+            leaks=[SeededLeak(leak.name, leak.description) for leak in LEAKS],
+        )
+    )

@@ -1,0 +1,207 @@
+"""The whole system, running: datastores, three services, and control of each process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self, TypeVar
+
+from integration.environment.credentials import Credentials
+from integration.environment.programs import SERVICES, Programs
+from integration.environment.settings import ServiceAddress, Surroundings, variables
+from tools.datastores import Datastores, PostgresServer, ValkeyServer
+from tools.processes import (
+    ProcessSpecification,
+    ReadyLine,
+    SupervisedProcess,
+    Supervisor,
+    reserve_port,
+)
+
+_T = TypeVar("_T")
+_HEALTH_LIMIT_SECONDS = 60.0
+
+
+class Environment:
+    """The running system inside `async with`: two backend replicas beside auth and analytics.
+
+    Everything listens on 127.0.0.1, at ports that stay the same when a process is restarted. On
+    leaving, everything has ended, and only the logs are left, where a directory was given for them.
+
+    Args:
+        programs: what to run; by default what Bazel built.
+        replicas: how many processes the backend has: `backend-1`, `backend-2` and so on.
+        log_directory: keeps the logs; by default the test's outputs, or nowhere.
+        settings: further settings of a service, without the variables' prefix.
+        durable: whether the datastores survive being killed, at the cost of speed.
+        otlp_endpoint: where spans are sent; nowhere when empty.
+    """
+
+    def __init__(
+        self,
+        *,
+        programs: Programs | None = None,
+        replicas: int = 2,
+        log_directory: Path | None = None,
+        settings: Mapping[str, Mapping[str, str]] | None = None,
+        durable: bool = False,
+        otlp_endpoint: str = "",
+    ) -> None:
+        if replicas < 1:
+            raise ValueError(f"expected at least one backend replica, got {replicas}")
+        self.programs = programs or Programs.built()
+        self.credentials = Credentials.generate([name for name in SERVICES if name != "auth"])
+        self._replicas = replicas
+        self._log_directory = log_directory
+        self._settings = settings or {}
+        self._durable = durable
+        self._otlp_endpoint = otlp_endpoint
+        self._cleanup = contextlib.ExitStack()
+        self._addresses: dict[str, ServiceAddress] = {}
+        self._supervisor: Supervisor | None = None
+        self._datastores: Datastores | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await _in_thread(self._start)
+        except BaseException:
+            await _in_thread(self._cleanup.close)
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        try:
+            if exception[0] is None:
+                self.supervisor.check()
+        finally:
+            await _in_thread(self._cleanup.close)
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """All processes: `postgres`, `valkey`, `auth`, `analytics`, `backend-1` and so on."""
+        return _started(self._supervisor)
+
+    @property
+    def postgres(self) -> PostgresServer:
+        """The database server; `.admin` is for observers."""
+        return _started(self._datastores).postgres
+
+    @property
+    def valkey(self) -> ValkeyServer:
+        """The Redis server; `.admin` is for observers."""
+        return _started(self._datastores).valkey
+
+    @property
+    def auth_url(self) -> str:
+        """The base URL of auth."""
+        return self._addresses["auth"].url
+
+    @property
+    def auth_grpc_target(self) -> str:
+        """`host:port` of auth's gRPC interface, which services alone may use."""
+        return self._addresses["auth"].grpc_target
+
+    @property
+    def analytics_url(self) -> str:
+        """The base URL of analytics."""
+        return self._addresses["analytics"].url
+
+    @property
+    def analytics_grpc_target(self) -> str:
+        """`host:port` of analytics' gRPC interface, which services alone may use."""
+        return self._addresses["analytics"].grpc_target
+
+    @property
+    def backend_url(self) -> str:
+        """The base URL of the backend's first replica."""
+        return self.backend_urls[0]
+
+    @property
+    def backend_urls(self) -> tuple[str, ...]:
+        """The base URLs of the backend's replicas."""
+        return tuple(self._addresses[name].url for name in self.replica_names)
+
+    @property
+    def backend_grpc_targets(self) -> tuple[str, ...]:
+        """`host:port` of the gRPC interfaces of the backend's replicas."""
+        return tuple(self._addresses[name].grpc_target for name in self.replica_names)
+
+    @property
+    def replica_names(self) -> tuple[str, ...]:
+        """The names of the backend's processes."""
+        return tuple(f"backend-{number}" for number in range(1, self._replicas + 1))
+
+    @property
+    def service_processes(self) -> Mapping[str, SupervisedProcess]:
+        """The services' processes by name; their `log_path` holds all that they wrote."""
+        return {name: self.supervisor[name] for name in self._addresses}
+
+    async def control(self, name: str, action: Callable[[SupervisedProcess], _T]) -> _T:
+        """Acts on one process without blocking the loop: `SupervisedProcess.kill`, for instance."""
+        return await _in_thread(lambda: action(self.supervisor[name]))
+
+    def _start(self) -> None:
+        self._supervisor = self._cleanup.enter_context(Supervisor(self._log_directory))
+        self._datastores = self._cleanup.enter_context(
+            Datastores(
+                cluster=self.programs.cluster, durable=self._durable, supervisor=self._supervisor
+            )
+        )
+        # The services first, while the datastores still answer them.
+        self._cleanup.callback(self._supervisor.stop)
+        for name in ("auth", "analytics", *self.replica_names):
+            ports = [self._cleanup.enter_context(reserve_port()).port for _ in range(2)]
+            self._addresses[name] = ServiceAddress(*ports)
+        redis_urls = {name: self._redis_url(name) for name in SERVICES}
+        self._supervisor.start(*(self._specification(name, redis_urls) for name in self._addresses))
+
+    def _redis_url(self, service: str) -> str:
+        rules = self.programs.access[service].redis_rules
+        if not rules:
+            return ""
+        self.valkey.add_user(service, list(rules))
+        return self.valkey.url(service)
+
+    def _specification(self, name: str, redis_urls: Mapping[str, str]) -> ProcessSpecification:
+        service = name.partition("-")[0]
+        around = Surroundings(
+            address=self._addresses[name],
+            postgres_urls={
+                role: self.postgres.url(service, f"{service}_{role}")
+                for role in self.programs.access[service].database_roles
+            },
+            redis_url=redis_urls[service],
+            auth=self._addresses["auth"],
+            analytics=self._addresses["analytics"],
+            otlp_endpoint=self._otlp_endpoint,
+            more=self._settings.get(service, {}),
+        )
+        return ProcessSpecification(
+            name=name,
+            argv=self.programs.commands[service],
+            env=variables(service, around, self.credentials),
+            ready=ReadyLine(health_path="/health", port_key="http_port"),
+            depends_on=("postgres", "valkey", *SERVICES[: SERVICES.index(service)]),
+            health_limit_seconds=_HEALTH_LIMIT_SECONDS,
+        )
+
+
+def _started(part: _T | None) -> _T:
+    if part is None:
+        raise RuntimeError("the environment is not running; use it in `async with`")
+    return part
+
+
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    """Runs blocking work in a thread and waits for its end, also when cancelled meanwhile.
+
+    What is half started cannot be stopped from beside it.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -1,0 +1,26 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from integration.environment import Environment
+from integration.security.judging import harm, lines_that_quote
+from integration.security.people import People, settle_in
+
+pytest_plugins = ["integration.environment.fixtures"]
+
+
+@pytest.fixture(scope="session")
+def people(environment: Environment) -> People:
+    """A tenant with an administrator, a member, and the member's thread."""
+    return asyncio.run(settle_in(environment))
+
+
+@pytest.fixture(autouse=True)
+async def _unharmed(environment: Environment) -> AsyncIterator[None]:
+    """After every test the system is healthy, and no log holds what was sent."""
+    logs = [process.log_path for process in environment.supervisor.processes.values()]
+    positions = {log: log.stat().st_size for log in logs}
+    yield
+    assert [] == await harm(environment)
+    assert [] == lines_that_quote(logs, positions)
