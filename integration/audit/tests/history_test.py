@@ -149,6 +149,17 @@ def test_a_cut_off_last_line_is_noted(tmp_path: Path, history: bytes) -> None:
     assert any("cut off" in reason for reason in report.reasons)
 
 
+def test_a_history_without_its_end_is_inconclusive(tmp_path: Path, history: bytes) -> None:
+    """Cut between two lines nothing looks wrong, but the last line is missing."""
+    path = tmp_path / "cut.jsonl"
+    path.write_bytes(history[: history.rstrip().rindex(b"\n") + 1])
+
+    report = check_history(path)
+
+    assert Verdict.INCONCLUSIVE is report.verdict
+    assert ["the history has no end: the audit did not finish"] == report.reasons
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"hello\n", b"[]\n", b'{"format": "other"}\n'])
 def test_other_files_are_no_histories(tmp_path: Path, content: bytes) -> None:
     """A file without the header is refused by name."""

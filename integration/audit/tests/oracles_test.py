@@ -1,6 +1,7 @@
 """Each oracle finds what is planted into a correct history, wherever that is, and nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -228,6 +229,21 @@ def test_attribution_finds_a_row_that_contradicts_itself() -> None:
     assert {Anomaly.WRITE_CAPTURE: 1} == found(story.finish())
 
 
+def test_a_row_that_contradicts_itself_is_viewed_as_its_first_owner() -> None:
+    """What it holds of the second owner is captured too."""
+    story = Story()
+    first, *_, last = story.threads
+    token = story.write(last).canaries[0]
+    stated = {
+        "user": story.identifier(first.at(Level.USER)),
+        "thread": story.identifier(last),
+    }
+    story.see(Observation(Channel.POSTGRES_ROWS, token, attribution=stated))
+
+    findings = story.finish().findings.retained
+    assert {"attribution", "provenance"} == {each.oracle for each in findings}
+
+
 def _final_reads(story: Story, entries: int) -> list[tuple[int, Completed]]:
     final = {each.number for each in story.records if isinstance(each, Invoked) and each.final}
     return [
@@ -335,6 +351,25 @@ def test_delivery_finds_a_wrong_event_on_a_connection(random: Random, wrong: str
         story.records[first], story.records[second] = story.records[second], story.records[first]
 
     assert {Anomaly.LOST_DELIVERY} == set(found(story.finish()))
+
+
+@pytest.mark.parametrize(
+    ("sequences", "expected"),
+    [([4, 5, 9], {}), ([4, 4], {Anomaly.LOST_DELIVERY: 1}), ([4, 2], {Anomaly.LOST_DELIVERY: 1})],
+)
+def test_delivery_allows_gaps_where_none_are_ruled_out(
+    sequences: list[int], expected: dict[Anomaly, int]
+) -> None:
+    """Without a promise of gaplessness numbers must grow, by whatever."""
+    plan = replace(stories.SOCKET, gapless=False)
+    story = Story(description=replace(stories.DESCRIPTION, subscriptions=(plan,)))
+    thread = next(iter(story.threads))
+    name = story.principal(thread).name
+    story.records.append(Subscribed(0, plan.name, name, thread, story.tick()))
+    for sequence in sequences:
+        story.see(Observation(Channel.WEBSOCKET, "event", sequence=sequence), 0)
+
+    assert expected == found(story.finish())
 
 
 def _event(story: Story, index: int) -> Observed:

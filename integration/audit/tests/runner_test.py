@@ -1,7 +1,7 @@
 """A whole audit of a system in this process: correct, with each fault, and with a bad adapter."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,13 @@ from integration.audit import (
     Channel,
     ChannelPlan,
     Issued,
+    MeasurePlan,
     Observation,
     Outcome,
     Population,
     Report,
+    Result,
+    Scope,
     Subscription,
     Verdict,
     check_history,
@@ -228,6 +231,84 @@ async def test_connections_that_the_system_closes_are_inconclusive(tmp_path: Pat
     report = await audit(Closing(), tmp_path)
 
     assert Verdict.INCONCLUSIVE is report.verdict
+
+
+class Refusing(Board):
+    """A board that refuses some calls of its own users."""
+
+    def __init__(self, refused: Callable[[Call], bool]) -> None:
+        super().__init__()
+        self._refused = refused
+
+    async def invoke(self, call: Call) -> Outcome:
+        """Refuse, or do as the board."""
+        return Outcome.failed("503") if self._refused(call) else await super().invoke(call)
+
+
+async def test_an_operation_that_never_succeeds_is_inconclusive(tmp_path: Path) -> None:
+    """What was never done was never seen to be isolated."""
+    report = await audit(Refusing(lambda call: call.operation.name == "tenant total"), tmp_path)
+
+    assert Verdict.INCONCLUSIVE is report.verdict
+    (reason,) = report.reasons
+    assert reason.startswith("tenant total was never acknowledged")
+
+
+async def test_a_last_look_that_fails_is_inconclusive(tmp_path: Path) -> None:
+    """Whoever cannot look at the end cannot tell what was lost."""
+    scope = Scope("tenant-0", "user-0", "thread-0")
+    refusing = Refusing(
+        lambda call: call.final and call.scope == scope and call.operation.name == "read"
+    )
+    report = await audit(refusing, tmp_path)
+
+    assert Verdict.INCONCLUSIVE is report.verdict
+    assert ["the last read of tenant-0/user-0/thread-0 was not answered"] == report.reasons
+
+
+class Lagging(Board):
+    """A board whose answers are old: what is asked is answered as of a while ago."""
+
+    async def invoke(self, call: Call) -> Outcome:
+        """Give what an earlier question of the same was answered, for a while."""
+        outcome = await super().invoke(call)
+        if call.operation.name not in self._lagging or outcome.result is not Result.OK:
+            return outcome
+        now = asyncio.get_running_loop().time()
+        key = (call.operation.name, str(call.scope))
+        answers = self._answers.setdefault(key, [])
+        answers.append((now, outcome))
+        old = [each for time, each in answers if time <= now - LAG_SECONDS]
+        empty = replace(
+            outcome,
+            observations=() if call.operation.reads else outcome.observations,
+            readings=tuple(reading._replace(value=0) for reading in outcome.readings),
+        )
+        return old[-1] if old else empty
+
+    def __init__(self, lagging: Sequence[str], lag_seconds: float) -> None:
+        measures = (MeasurePlan("posts", "posts", lag_seconds),)
+        super().__init__(description=replace(DESCRIPTION, measures=measures, settle_seconds=2.0))
+        self._lagging = lagging
+        self._answers: dict[tuple[str, str], list[tuple[float, Outcome]]] = {}
+
+
+LAG_SECONDS = 0.3
+
+
+async def test_the_last_look_waits_for_what_settles(tmp_path: Path) -> None:
+    """Reads and totals may lag behind, as long as the promised time allows."""
+    report = await audit(Lagging(["read", "total"], lag_seconds=1.5), tmp_path)
+
+    assert Verdict.PASS is report.verdict
+
+
+async def test_a_total_that_lags_more_than_stated_is_a_loss(tmp_path: Path) -> None:
+    """Without a stated lag a total must count what was acknowledged before the query."""
+    report = await audit(Lagging(["total"], lag_seconds=0.0), tmp_path)
+
+    assert Verdict.LOSS is report.verdict
+    assert {"aggregates"} == {witness.oracle for witness in report.witnesses}
 
 
 async def test_a_double_identifier_is_inconclusive(tmp_path: Path) -> None:
