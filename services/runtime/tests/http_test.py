@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import httpx
+import pytest
+from fastapi import APIRouter, Response
+
+from contracts.context import (
+    MEMBER_SCOPES,
+    Principal,
+    Scope,
+    SessionId,
+    TenantId,
+    UserId,
+)
+from services.runtime import http_boundary, http_server
+from services.runtime.boundaries import Boundaries
+from services.runtime.calls import EdgeCall, PublicCall
+from services.runtime.errors import NotFound, Unauthenticated
+from services.runtime.http import (
+    BoundaryMissing,
+    BoundaryRoute,
+    answers,
+    create_app,
+    edge,
+    public,
+)
+from services.runtime.http_server import HttpServer
+from services.runtime.telemetry import configure_telemetry
+from services.runtime.text import Content, Name, RequestBody, Sequence64
+
+_AMBIENT: ContextVar[str] = ContextVar("ambient", default="nobody")
+_TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+class Note(RequestBody):
+    """A body."""
+
+    title: Name
+    text: Content = "nothing"
+    after: Sequence64 = 0
+
+
+class _OneToken:
+    async def authenticate(self, access_token: str) -> Principal:
+        """See `Authenticator`."""
+        if access_token != "good":
+            raise Unauthenticated
+        return Principal(
+            TenantId("tenant-1"),
+            UserId("user-1"),
+            SessionId("session-1"),
+            MEMBER_SCOPES,
+            datetime.now(UTC) + timedelta(minutes=5),
+        )
+
+
+class _Routes:
+    """A few routes, and what reached them."""
+
+    def __init__(self) -> None:
+        self.calls: list[EdgeCall | PublicCall] = []
+        self.bodies: list[Note] = []
+        self.fails: Exception | None = None
+        self.release = asyncio.Event()
+        self.router = APIRouter(route_class=BoundaryRoute)
+        self.router.add_api_route("/notes", self.write, methods=["POST"])
+        self.router.add_api_route("/notes", self.read, methods=["GET"])
+        self.router.add_api_route("/totals", self.totals, methods=["GET"])
+        self.router.add_api_route("/wait", self.wait, methods=["GET"])
+        self.router.add_api_route("/ambient", self.ambient, methods=["GET"])
+
+    async def write(
+        self, call: Annotated[EdgeCall, edge(Scope.THREADS_WRITE)], body: Note
+    ) -> Response:
+        """Notes call and body."""
+        self.calls.append(call)
+        self.bodies.append(body)
+        return Response(status_code=204)
+
+    async def read(self, call: Annotated[EdgeCall, edge(Scope.THREADS_READ)]) -> Response:
+        """Notes the call, or fails."""
+        self.calls.append(call)
+        if self.fails is not None:
+            raise self.fails
+        return Response(status_code=204)
+
+    async def totals(self, call: Annotated[EdgeCall, edge(Scope.TENANT_USAGE)]) -> Response:
+        """Asks for a scope that members lack."""
+        self.calls.append(call)
+        return Response(status_code=204)
+
+    async def wait(self, call: Annotated[PublicCall, public()]) -> Response:
+        """Waits to be released."""
+        self.calls.append(call)
+        await self.release.wait()
+        return Response(status_code=204)
+
+    async def ambient(self, call: Annotated[PublicCall, public()]) -> dict[str, str]:
+        """What an earlier request left behind, and leaves something itself."""
+        before = _AMBIENT.get()
+        _AMBIENT.set(call.request_id)
+        return {"before": before}
+
+
+@pytest.fixture
+def routes() -> _Routes:
+    """Routes of their own for each test."""
+    return _Routes()
+
+
+@pytest.fixture
+async def server(routes: _Routes) -> AsyncIterator[httpx.AsyncClient]:
+    """The routes behind a real server."""
+
+    async def readiness() -> Mapping[str, bool]:
+        return {"postgres": True}
+
+    app = create_app(
+        "probe",
+        routers=[routes.router],
+        boundaries=Boundaries("probe", authenticator=_OneToken()),
+        telemetry=configure_telemetry("probe", ""),
+        readiness=readiness,
+    )
+    running = HttpServer(
+        app, host="127.0.0.1", port=0, websocket_protocol="auto", grace_seconds=1
+    )
+    port = await running.listen()
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=5
+    ) as client:
+        yield client
+    await running.finish()
+
+
+_GOOD = {"authorization": "Bearer good"}
+
+
+def _error(answer: httpx.Response) -> tuple[int, str, str]:
+    error = answer.json()["error"]
+    return answer.status_code, error["code"], error["message"]
+
+
+async def test_a_route_is_given_its_verified_call(
+    routes: _Routes, server: httpx.AsyncClient
+) -> None:
+    """The handler gets the token's principal and the caller's trace, and no header's context."""
+    answer = await server.get(
+        "/notes",
+        headers={
+            **_GOOD,
+            "traceparent": f"00-{_TRACE}-b7ad6b7169203331-00",
+            "x-execution-context-bin": "x",
+            "txn-token": "x",
+        },
+    )
+    (call,) = routes.calls
+
+    assert 204 == answer.status_code
+    assert isinstance(call, EdgeCall)
+    assert ("tenant-1", "user-1") == (call.context.tenant_id, call.context.user_id)
+    assert _TRACE == call.trace.trace_id
+    assert "good" not in repr(call)
+
+
+async def test_the_boundary_stands_before_the_body(
+    routes: _Routes, server: httpx.AsyncClient
+) -> None:
+    """A caller without a credential learns nothing of what is wrong with its body."""
+    answer = await server.post("/notes", content=b"{")
+
+    assert (401, "UNAUTHENTICATED") == _error(answer)[:2]
+    assert "Bearer" == answer.headers["www-authenticate"]
+    assert [] == routes.calls
+
+
+async def test_a_scope_is_asked_for(routes: _Routes, server: httpx.AsyncClient) -> None:
+    """A caller whose token lacks the route's scope is refused before the handler."""
+    answer = await server.get("/totals", headers=_GOOD)
+
+    assert (403, "PERMISSION_DENIED") == _error(answer)[:2]
+    assert [] == routes.calls
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"title": "x", "evil": 1}, "body: expected no unknown fields"),
+        ({}, "body.title: Field required"),
+        ({"title": 1}, "body.title: Input should be a valid string"),
+        ({"title": "a\x00"}, "body.title: expected no NUL characters and no surrogates"),
+        ({"title": "x", "after": 2**63}, f"body.after: Input should be less than or equal to {2**63 - 1}"),
+        ({"title": "x", "after": "1"}, "body.after: Input should be a valid integer"),
+        ({"title": "x", "text": ""}, "body.text: String should have at least 1 character"),
+    ],
+)
+async def test_bodies_are_told_by_field(
+    routes: _Routes, server: httpx.AsyncClient, body: object, message: str
+) -> None:
+    """A refusal names the field and what was expected of it, and quotes nothing."""
+    answer = await server.post("/notes", json=body, headers=_GOOD)
+
+    assert (400, "INVALID_ARGUMENT", message) == _error(answer)
+    assert [] == routes.bodies
+
+
+async def test_bodies_over_the_limit(routes: _Routes, server: httpx.AsyncClient) -> None:
+    """More than 64 KiB is refused, announced or not."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(70):
+            yield b" " * 1024
+
+    for content in (b" " * 70_000, chunks()):
+        answer = await server.post("/notes", content=content, headers=_GOOD)
+        assert (413, "RESOURCE_EXHAUSTED") == _error(answer)[:2]
+    assert [] == routes.bodies
+
+
+async def test_content_that_fits_arrives_whole(
+    routes: _Routes, server: httpx.AsyncClient
+) -> None:
+    """What is within the limits arrives as it was sent."""
+    text = "line\n" + "\u00e9" * 8000
+    await server.post("/notes", json={"title": "\u00e9" * 32, "text": text}, headers=_GOOD)
+    (body,) = routes.bodies
+
+    assert text == body.text
+
+
+async def test_failures_say_nothing(routes: _Routes, server: httpx.AsyncClient) -> None:
+    """Typed errors are told as they are; any other is a 500 in fixed words."""
+    told = []
+    for error in (NotFound(), ValueError("somebody's content"), TimeoutError(), OSError("x")):
+        routes.fails = error
+        told.append(_error(await server.get("/notes", headers=_GOOD)))
+
+    assert [
+        (404, "NOT_FOUND", "there is no such object"),
+        (500, "INTERNAL", "the service failed"),
+        (504, "DEADLINE_EXCEEDED", "the request took longer than its limit"),
+        (503, "UNAVAILABLE", "the service cannot answer now; try again later"),
+    ] == told
+
+
+async def test_a_request_has_a_limit(
+    server: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that takes too long is ended, and so is a body that does not come."""
+    monkeypatch.setattr(http_boundary, "REQUEST_SECONDS", 0.2)
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(2)
+
+    assert 504 == (await server.get("/wait")).status_code
+    assert 504 == (await server.post("/notes", content=never(), headers=_GOOD)).status_code
+
+
+async def test_too_many_at_once(
+    routes: _Routes, server: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests beyond the limit are refused at once, and those within it are answered."""
+    monkeypatch.setattr(http_boundary, "MAXIMUM_REQUESTS", 2)
+    waiting = [asyncio.create_task(server.get("/wait")) for _ in range(2)]
+    async with asyncio.timeout(5):
+        while len(routes.calls) < 2:  # noqa: ASYNC110 -- filled by the server's own tasks
+            await asyncio.sleep(0.01)
+    answer = await server.get("/wait")
+    routes.release.set()
+
+    assert (429, "RESOURCE_EXHAUSTED") == _error(answer)[:2]
+    assert [204, 204] == [(await one).status_code for one in waiting]
+
+
+async def test_nothing_ambient_outlives_a_request(server: httpx.AsyncClient) -> None:
+    """A context variable of one request is not the next one's on the same connection."""
+    seen = [(await server.get("/ambient")).json()["before"] for _ in range(3)]
+
+    assert ["nobody"] * 3 == seen
+
+
+async def test_slow_headers_end_the_connection(
+    server: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection whose headers do not come in time, or at all, is ended."""
+    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.2)
+    for begun in (b"", b"GET /health/live HTTP/1.1\r\nhost:"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.base_url.port)
+        writer.write(begun)
+        async with asyncio.timeout(5):
+            try:
+                assert b"" == await reader.read()
+            except ConnectionResetError:
+                pass
+        writer.close()
+
+
+async def test_headers_without_end(server: httpx.AsyncClient) -> None:
+    """Headers that go on beyond the limit end the connection with a typed answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.base_url.port)
+    writer.write(b"GET / HTTP/1.1\r\n")
+    for _ in range(20):
+        writer.write(b"x-more: " + b"x" * 1000 + b"\r\n")
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert "INVALID_ARGUMENT" == json.loads(answer.split(b"\r\n\r\n")[1])["error"]["code"]
+
+
+async def test_openapi_tells_what_is_answered(server: httpx.AsyncClient) -> None:
+    """Errors are documented in their own shape, and no 422, which is never answered."""
+    schema = (await server.get("/openapi.json")).json()
+    responses = schema["paths"]["/notes"]["post"]["responses"]
+
+    assert "422" not in responses
+    reference = responses["default"]["content"]["application/json"]["schema"]["$ref"]
+    assert "#/components/schemas/ErrorBody" == reference
+    assert [{"HTTPBearer": []}] == schema["paths"]["/notes"]["post"]["security"]
+
+
+def _app(router: APIRouter) -> None:
+    async def readiness() -> Mapping[str, bool]:
+        return {}
+
+    create_app(
+        "probe",
+        routers=[router],
+        boundaries=Boundaries("probe"),
+        telemetry=configure_telemetry("probe", ""),
+        readiness=readiness,
+    )
+
+
+def test_a_route_without_a_boundary_is_not_served() -> None:
+    """A route that does not say who may call it stops the start."""
+
+    async def open_to_all() -> None:
+        """Says nothing of its callers."""
+
+    plain = APIRouter()
+    plain.add_api_route("/open", open_to_all)
+    with pytest.raises(BoundaryMissing):
+        _app(plain)
+    router = APIRouter(route_class=BoundaryRoute)
+    with pytest.raises(BoundaryMissing):
+        router.add_api_route("/open", open_to_all)
+
+
+async def test_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Yes is yes; no, a failure and silence are no."""
+    from services.runtime import http
+
+    monkeypatch.setattr(http, "READINESS_SECONDS", 0.05)
+
+    async def say(what: bool) -> bool:
+        return what
+
+    async def fail() -> bool:
+        raise OSError
+
+    async def be_silent() -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    told = [await answers(q) for q in (say(True), say(False), fail(), be_silent())]
+
+    assert [True, False, False, False] == told
