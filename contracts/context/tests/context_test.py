@@ -175,7 +175,7 @@ def test_a_session_is_no_part_of_the_context(session: AsyncSession) -> None:
 async def test_an_open_transaction_keeps_its_scope(session: AsyncSession) -> None:
     """A session with an open transaction is refused to a second scope, and kept for its own."""
     context = make().with_db_session(session)
-    await session.begin()
+    _ = await session.begin()
     other = make(thread_id=ThreadId("other"))
 
     with pytest.raises(SessionScopeConflict):
@@ -186,7 +186,7 @@ async def test_an_open_transaction_keeps_its_scope(session: AsyncSession) -> Non
 
 async def test_an_open_transaction_without_a_scope_is_refused(session: AsyncSession) -> None:
     """A session whose transaction began under no scope cannot be given one in the middle."""
-    await session.begin()
+    _ = await session.begin()
 
     with pytest.raises(SessionScopeConflict):
         make().with_db_session(session)
