@@ -10,12 +10,11 @@ from typing import Final, Literal
 from contracts.context import ThreadId
 from services.backend.domain import SentMessage
 from services.runtime.errors import ServiceError
-from services.runtime.text import Sequence64
+from services.runtime.text import Content, Name, Sequence64
 from services.runtime.websocket_frames import (
     Authenticate,
     ClientFrame,
     FrameRegistry,
-    Identifier64,
 )
 
 ServerFrame = dict[str, str | int]
@@ -25,7 +24,7 @@ class Subscribe(ClientFrame):
     """Asks for the thread's events: those after a sequence number, else those from now on."""
 
     type: Literal["subscribe"]
-    thread_id: Identifier64
+    thread_id: Name
     after_sequence: Sequence64 | None = None
 
 
@@ -33,16 +32,16 @@ class Unsubscribe(ClientFrame):
     """Asks for no more of the thread's events."""
 
     type: Literal["unsubscribe"]
-    thread_id: Identifier64
+    thread_id: Name
 
 
 class AgentRequest(ClientFrame):
     """Sends a message to the thread's agent, and subscribes to the thread before that."""
 
     type: Literal["agent_request"]
-    thread_id: Identifier64
-    message: str
-    run_id: Identifier64 | None = None
+    thread_id: Name
+    message: Content
+    run_id: Name | None = None
 
 
 class Ping(ClientFrame):

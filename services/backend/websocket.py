@@ -16,7 +16,6 @@ from starlette.websockets import WebSocket
 from contracts.context import RunId, Scope, ThreadId
 from services.backend import frames
 from services.backend.conversations import Conversations
-from services.backend.domain import require_message
 from services.backend.hub import Hub, Subscription
 from services.runtime.calls import EdgeCall, new_id
 from services.runtime.errors import (
@@ -164,7 +163,6 @@ class _Talk:
         thread_id = ThreadId(frame.thread_id)
         run_id = None if frame.run_id is None else RunId(frame.run_id)
         call.context.require_scope(Scope.THREADS_WRITE)
-        require_message(frame.message)
         if thread_id not in self._subscriptions:
             opened, _ = await self._conversations.open_thread(call, thread_id, "threads.subscribe")
             await self._follow(opened, thread_id, None, lambda _head: None)

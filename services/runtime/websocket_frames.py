@@ -9,6 +9,7 @@ from typing import Annotated, Generic, Literal, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.runtime.errors import InvalidArgument
+from services.runtime.text import Name
 
 
 class MalformedFrame(InvalidArgument):
@@ -26,16 +27,12 @@ class ClientFrame(BaseModel):
     """W3C Trace Context of this operation. It carries no authority; a malformed one is ignored."""
 
 
-# An identifier in a frame is text here; `contracts.context` judges it where it is used.
-Identifier64 = Annotated[str, Field(min_length=1, max_length=64)]
-
-
 class Authenticate(ClientFrame):
     """The first frame, unless the URL held a ticket: an access token of auth."""
 
     type: Literal["authenticate"]
-    token: Annotated[str, Field(min_length=1, max_length=4096)]
-    websocket_client_id: Identifier64 | None = None
+    token: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]+$")]
+    websocket_client_id: Name | None = None
 
 
 F = TypeVar("F", bound=ClientFrame)
@@ -96,4 +93,5 @@ def _reason(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "extra_forbidden":
         return "frame: expected no further fields"
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    words = first["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(str(part) for part in first['loc'])}: {words}"

@@ -20,6 +20,7 @@ PACKAGES = [
     "integration/systems/watertight",
     "services/analytics",
     "services/auth",
+    "services/backend",
     "services/runtime",
     "tools/build",
     "tools/build/checks",

@@ -19,14 +19,24 @@ from tools.datastores.fixtures import datastores, isolated_database, postgres, v
 
 __all__ = ["datastores", "isolated_database", "postgres", "valkey"]
 
-_ACCESS = Path(__file__).parents[1] / "access.json"
+_SERVICES = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
 def redis_url(valkey: ValkeyServer) -> str:
     """Redis under the backend's own user, with the rules that it declares."""
-    rules = json.loads(_ACCESS.read_text())["redis_rules"]
-    return valkey.url(valkey.add_user("backend", rules).name)
+    return _redis_url(valkey, "backend")
+
+
+def _redis_url(valkey: ValkeyServer, service: str) -> str:
+    rules = json.loads((_SERVICES / service / "access.json").read_text())["redis_rules"]
+    return valkey.url(valkey.add_user(service, rules).name)
+
+
+@pytest.fixture(scope="session")
+def redis_urls(valkey: ValkeyServer, redis_url: str) -> dict[str, str]:
+    """Redis under each service's own user."""
+    return {"backend": redis_url, "analytics": _redis_url(valkey, "analytics")}
 
 
 @pytest.fixture
@@ -48,7 +58,7 @@ async def stage(
 
 
 @pytest.fixture(scope="session")
-def running(datastores: Datastores) -> Iterator[Running]:
-    """Auth and two replicas for all tests: each makes tenants of its own."""
-    with running_backend(datastores) as running:
+def running(datastores: Datastores, redis_urls: dict[str, str]) -> Iterator[Running]:
+    """Auth, analytics and two replicas for all tests: each makes tenants of its own."""
+    with running_backend(datastores, redis_urls) as running:
         yield running

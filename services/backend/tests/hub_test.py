@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,18 +12,11 @@ from contracts.context import DataScope, Principal, ThreadId
 from services.backend.announcements import Announcements
 from services.backend.hub import Hub, Subscription
 from services.backend.tests.stage import Inbox, Stage, principal
+from services.backend.tests.waiting import until
 from services.runtime.errors import InvalidArgument, NotFound
 
 ANNA = principal("anna")
 BERT = principal("bert")
-LIMIT_SECONDS = 10.0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for a condition, and fails with it when it takes too long."""
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while not condition():  # noqa: ASYNC110 -- the subject raises no event of its own
-            await asyncio.sleep(0.005)
 
 
 async def follow(

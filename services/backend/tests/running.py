@@ -1,4 +1,4 @@
-"""Two backend replicas as real processes, beside a real auth, for tests."""
+"""Two backend replicas as real processes, beside real auth and analytics, for tests."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from joserfc.jwk import OKPKey
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tools.datastores import Datastores
+from services.backend.tests.waiting import LIMIT_SECONDS
+from tools.datastores import Datastores, PostgresServer
 from tools.processes import ProcessSpecification, Supervisor, reserve_port
 
-_ACCESS = Path(__file__).parents[1] / "access.json"
 _OPERATOR_SECRET = "operator-" + "0" * 32
 _WORKLOAD_SECRETS = {"backend": "backend-" + "1" * 32, "analytics": "analytics-" + "2" * 32}
 _PASSWORD = "correct horse battery"
 REPLICAS = ("backend-1", "backend-2")
-LIMIT_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,11 @@ class LoggedIn:
     def bearer(self) -> dict[str, str]:
         """The header that authenticates the user."""
         return {"authorization": f"Bearer {self.access_token}"}
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The same for gRPC."""
+        return tuple(self.bearer.items())
 
 
 class Client:
@@ -107,6 +111,16 @@ class Running:
         return httpx.request(
             method, self.url(name) + path, timeout=LIMIT_SECONDS, trust_env=False, **more
         )
+
+    def routes(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Every route of OpenAPI that asks who calls: method, path template, operation."""
+        description = self.request("GET", "/openapi.json").json()
+        return [
+            (method.upper(), path, operation)
+            for path, operations in description["paths"].items()
+            for method, operation in operations.items()
+            if operation.get("security")
+        ]
 
     def new_tenant(self) -> LoggedIn:
         """A new tenant's administrator, logged in."""
@@ -207,15 +221,23 @@ class Running:
         return [json.loads(line) for line in lines if line.strip()]
 
 
-def backend_environment(datastores: Datastores, auth_grpc: str, analytics: str) -> dict[str, str]:
+def error_of(answer: httpx.Response) -> tuple[int, str]:
+    """Status and code of an answer that is an error in the services' shape, and nothing else."""
+    body = answer.json()
+    assert {"error"} == set(body), answer.text
+    assert {"code", "message", "request_id"} == set(body["error"])
+    return answer.status_code, body["error"]["code"]
+
+
+def backend_environment(
+    postgres: PostgresServer, redis_url: str, auth_grpc: str, analytics: str
+) -> dict[str, str]:
     """All that a replica reads."""
-    rules = json.loads(_ACCESS.read_text())["redis_rules"]
-    user = datastores.valkey.add_user("backend", rules)
     return {
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        "WATERTIGHT_POSTGRES_URL": datastores.postgres.url("backend", "backend_service"),
-        "WATERTIGHT_RELAY_POSTGRES_URL": datastores.postgres.url("backend", "backend_relay"),
-        "WATERTIGHT_REDIS_URL": datastores.valkey.url(user.name),
+        "WATERTIGHT_POSTGRES_URL": postgres.url("backend", "backend_service"),
+        "WATERTIGHT_RELAY_POSTGRES_URL": postgres.url("backend", "backend_relay"),
+        "WATERTIGHT_REDIS_URL": redis_url,
         "WATERTIGHT_AUTH_GRPC_TARGET": auth_grpc,
         "WATERTIGHT_ANALYTICS_GRPC_TARGET": analytics,
         "WATERTIGHT_WORKLOAD_SECRET": _WORKLOAD_SECRETS["backend"],
@@ -226,6 +248,18 @@ def backend_environment(datastores: Datastores, auth_grpc: str, analytics: str) 
         "WATERTIGHT_WEBSOCKET_CONNECTIONS_PER_USER": "20",
         "WATERTIGHT_WEBSOCKET_SUBSCRIPTIONS": "10",
         "WATERTIGHT_LOG_LEVEL": "debug",
+    }
+
+
+def _analytics_environment(
+    postgres: PostgresServer, redis_url: str, auth_grpc: str
+) -> dict[str, str]:
+    return {
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        "WATERTIGHT_POSTGRES_URL": postgres.url("analytics", "analytics_service"),
+        "WATERTIGHT_REDIS_URL": redis_url,
+        "WATERTIGHT_AUTH_GRPC_TARGET": auth_grpc,
+        "WATERTIGHT_WORKLOAD_SECRET": _WORKLOAD_SECRETS["analytics"],
     }
 
 
@@ -254,13 +288,13 @@ def _auth_environment(datastores: Datastores) -> dict[str, str]:
 @contextmanager
 def running_backend(
     datastores: Datastores,
+    redis_urls: Mapping[str, str],
     *,
     auth: Mapping[str, str] | None = None,
-    backend: Mapping[str, str] | None = None,
     replicas: tuple[str, ...] = REPLICAS,
 ) -> Iterator[Running]:
-    """Starts auth and the replicas, and stops them at the end. Nobody is there for analytics."""
-    with Supervisor() as supervisor, reserve_port() as nobody:
+    """Starts auth, analytics and the replicas, and stops them at the end."""
+    with Supervisor() as supervisor, reserve_port() as analytics:
         supervisor.start(
             ProcessSpecification(
                 name="auth",
@@ -270,14 +304,22 @@ def running_backend(
         )
         running = Running(supervisor, datastores)
         env = backend_environment(
-            datastores, running.grpc_target("auth"), f"127.0.0.1:{nobody.port}"
+            datastores.postgres,
+            redis_urls["backend"],
+            running.grpc_target("auth"),
+            f"127.0.0.1:{analytics.port}",
         )
+        analytics_env = {
+            **_analytics_environment(
+                datastores.postgres, redis_urls["analytics"], running.grpc_target("auth")
+            ),
+            "WATERTIGHT_GRPC_PORT": str(analytics.port),
+        }
         supervisor.start(
+            ProcessSpecification(name="analytics", argv=_program("analytics"), env=analytics_env),
             *(
-                ProcessSpecification(
-                    name=name, argv=_program("backend"), env={**env, **(backend or {})}
-                )
+                ProcessSpecification(name=name, argv=_program("backend"), env=env)
                 for name in replicas
-            )
+            ),
         )
         yield running

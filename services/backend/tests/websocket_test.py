@@ -12,7 +12,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from services.backend.frames import CONVERSATION
-from services.backend.tests.running import LIMIT_SECONDS, REPLICAS, Client, LoggedIn, Running
+from services.backend.tests.running import REPLICAS, Client, LoggedIn, Running
+from services.backend.tests.waiting import LIMIT_SECONDS, until
 from services.runtime.websocket_frames import ClientFrame
 
 BOUND_SECONDS = 2.0
@@ -345,13 +346,11 @@ async def test_a_slow_consumer_is_ended_and_others_are_not(
             for _ in range(messages):
                 await quick.send(type="agent_request", thread_id=thread_id, message="x" * 16_000)
 
-        async with asyncio.timeout(60):
-            _, events = await asyncio.gather(send(), quick.events(5 * messages))
-            while not (ended := _ended(running, connection_id)):  # noqa: ASYNC110 -- a log file
-                await asyncio.sleep(0.05)
+        _, events = await asyncio.gather(send(), quick.events(5 * messages))
+        await until(lambda: _ended(running, connection_id))
 
     assert list(range(1, 5 * messages + 1)) == [event["sequence"] for event in events]
-    assert [1013] == ended
+    assert [1013] == _ended(running, connection_id)
 
 
 async def test_bytes_and_no_json_end_an_authenticated_connection(
