@@ -2,6 +2,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import venv
 
 import pytest
 
@@ -93,6 +94,19 @@ def test_bazel_gets_a_python_that_works(machine: Machine) -> None:
 
     assert ended.returncode == 0
     assert ended.stdout.strip() not in {"", str(shim)}
+
+
+def test_a_virtual_environment_is_looked_through(machine: Machine, tmp_path: pathlib.Path) -> None:
+    """Another Python in the next shell would install all packages anew: the base stays the same."""
+    machine.complete(but="bazel-4")
+    machine.add("bazel-4", '#!/bin/sh\necho "$BAZEL_PYTHON"\n')
+    venv.create(tmp_path / "venv", symlinks=True)
+
+    ended = machine.run(BAZEL_PYTHON=str(tmp_path / "venv/bin/python"))
+
+    found = pathlib.Path(ended.stdout.strip())
+    assert tmp_path not in found.parents
+    assert found.samefile(sys.executable)
 
 
 def test_the_wrapper_does_not_call_itself(machine: Machine) -> None:
