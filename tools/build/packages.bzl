@@ -14,6 +14,7 @@ PACKAGES = [
     "integration/audit",
     "integration/clients",
     "integration/environment",
+    "integration/isolation",
     "integration/leaks",
     "integration/security",
     "integration/systems/example",
