@@ -7,12 +7,14 @@ type and the places that it passed, not its message, which may quote a row or a 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
 from pathlib import PurePath
-from typing import Any, Final, cast
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.stdlib import BoundLogger, ProcessorFormatter
@@ -75,8 +77,24 @@ def _first_line(
     return event
 
 
-def configure_logging(service: str, level: str) -> None:
-    """Sends every line of this process to standard error as JSON; call it once, at start."""
+class _QuietHandler(logging.StreamHandler[TextIO]):
+    """Says of a line that cannot be written only that it was lost, not what it held."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
+        """Instead of logging's own, which prints the message and its arguments."""
+        with contextlib.suppress(OSError, ValueError):
+            lost = {"event": "log line lost", "level": "error", "logger": record.name}
+            self.stream.write(f"{json.dumps(lost)}\n")
+
+
+def configure_logging(service: str, level: str, *, stream: TextIO | None = None) -> None:
+    """Sends every line of this process to standard error as JSON; call it once, at start.
+
+    Args:
+        service: its name, on every line.
+        level: `debug`, `info`, `warning` or `error`; libraries write from `warning` on.
+        stream: instead of standard error.
+    """
     stamps: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -90,7 +108,7 @@ def configure_logging(service: str, level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _QuietHandler(stream or sys.stderr)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]

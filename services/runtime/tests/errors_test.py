@@ -72,9 +72,7 @@ def test_one_error_on_every_channel(error: ServiceError, status: int, code: int)
         (SessionScopeConflict("user_id", _SECRET), Internal),
     ],
 )
-def test_a_refused_context_is_told_by_field(
-    error: ContextError, kind: type[ServiceError]
-) -> None:
+def test_a_refused_context_is_told_by_field(error: ContextError, kind: type[ServiceError]) -> None:
     """A refusal names the field where the caller can do something about it, and never the value."""
     told = from_error(error)
 
@@ -92,9 +90,7 @@ def test_a_refused_context_is_told_by_field(
         (RecursionError(_SECRET), Internal),
     ],
 )
-def test_any_other_error_is_told_in_fixed_words(
-    error: Exception, kind: type[ServiceError]
-) -> None:
+def test_any_other_error_is_told_in_fixed_words(error: Exception, kind: type[ServiceError]) -> None:
     """What was not foreseen is said to be unavailable, late, or a defect: no more."""
     told = from_error(error)
 

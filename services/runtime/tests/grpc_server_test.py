@@ -111,9 +111,7 @@ class _Running:
             tokens=TokenVerifier(self.signer.fetch),
             sessions=self.sessions,
         )
-        self.server = GrpcServer(
-            boundaries, configure_telemetry("analytics", ""), self.readiness
-        )
+        self.server = GrpcServer(boundaries, configure_telemetry("analytics", ""), self.readiness)
         self.server.add_service(_ANALYTICS, self.servicer)
         self.server.add_service(_BACKEND, self.servicer)
         self.channel: grpc.aio.Channel
@@ -144,6 +142,7 @@ class _Running:
         return "txn-token", self.signer.transaction(**{**times, **claims})
 
 
+_Metadata = tuple[tuple[str, str | bytes], ...]
 _MINUTE = timedelta(minutes=1)
 _USAGE = "watertight.analytics.v1.AnalyticsService/GetThreadUsage"
 _LIST = "watertight.backend.v1.BackendService/ListThreads"
@@ -227,7 +226,8 @@ async def test_contexts_that_a_hop_refuses(running: _Running, name: str) -> None
 async def test_carriers_that_a_hop_refuses(running: _Running) -> None:
     """Absent, repeated, oversized and unreadable carriers reach no handler."""
     token, context = running.token(), _carried()
-    malformed = {
+    ended = {"tenant_id": "tenant-1", "session_id": "ended", "thread_id": "thread-1"}
+    malformed: dict[str, tuple[_Metadata, str]] = {
         "nothing": ((), "UNAUTHENTICATED"),
         "no context": ((token,), "UNAUTHENTICATED"),
         "no token": ((context,), "UNAUTHENTICATED"),
@@ -240,7 +240,7 @@ async def test_carriers_that_a_hop_refuses(running: _Running) -> None:
         "oversized": ((token, (_CONTEXT_KEY, b"x" * 1025)), "INVALID_ARGUMENT"),
         "made up": ((("txn-token", "a.b.c"), context), "UNAUTHENTICATED"),
         "an ended session": (
-            (running.token(tctx={"tenant_id": "tenant-1", "session_id": "ended", "thread_id": "thread-1"}), context),
+            (running.token(tctx=ended), context),
             "UNAUTHENTICATED",
         ),
     }
@@ -349,10 +349,8 @@ def _server(boundaries: Boundaries) -> GrpcServer:
 async def test_a_method_without_a_boundary_is_not_served() -> None:
     """A service whose methods do not say who may call them stops the start."""
     server = _server(Boundaries("x", authenticator=_OneToken()))
-    with pytest.raises(BoundaryMissing, match="grpc.health.v1.Health/Check"):
-        server.add_service(
-            health_pb2.DESCRIPTOR.services_by_name["Health"], _Servicer()
-        )
+    with pytest.raises(BoundaryMissing, match=r"grpc\.health\.v1\.Health/Check"):
+        server.add_service(health_pb2.DESCRIPTOR.services_by_name["Health"], _Servicer())
     await server.stop(0)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
@@ -129,9 +130,7 @@ async def server(routes: _Routes) -> AsyncIterator[httpx.AsyncClient]:
         telemetry=configure_telemetry("probe", ""),
         readiness=readiness,
     )
-    running = HttpServer(
-        app, host="127.0.0.1", port=0, websocket_protocol="auto", grace_seconds=1
-    )
+    running = HttpServer(app, host="127.0.0.1", port=0, websocket_protocol="auto", grace_seconds=1)
     port = await running.listen()
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=5
@@ -196,7 +195,10 @@ async def test_a_scope_is_asked_for(routes: _Routes, server: httpx.AsyncClient) 
         ({}, "body.title: Field required"),
         ({"title": 1}, "body.title: Input should be a valid string"),
         ({"title": "a\x00"}, "body.title: expected no NUL characters and no surrogates"),
-        ({"title": "x", "after": 2**63}, f"body.after: Input should be less than or equal to {2**63 - 1}"),
+        (
+            {"title": "x", "after": 2**63},
+            f"body.after: Input should be less than or equal to {2**63 - 1}",
+        ),
         ({"title": "x", "after": "1"}, "body.after: Input should be a valid integer"),
         ({"title": "x", "text": ""}, "body.text: String should have at least 1 character"),
     ],
@@ -224,9 +226,7 @@ async def test_bodies_over_the_limit(routes: _Routes, server: httpx.AsyncClient)
     assert [] == routes.bodies
 
 
-async def test_content_that_fits_arrives_whole(
-    routes: _Routes, server: httpx.AsyncClient
-) -> None:
+async def test_content_that_fits_arrives_whole(routes: _Routes, server: httpx.AsyncClient) -> None:
     """What is within the limits arrives as it was sent."""
     text = "line\n" + "\u00e9" * 8000
     await server.post("/notes", json={"title": "\u00e9" * 32, "text": text}, headers=_GOOD)
@@ -296,10 +296,8 @@ async def test_slow_headers_end_the_connection(
         reader, writer = await asyncio.open_connection("127.0.0.1", server.base_url.port)
         writer.write(begun)
         async with asyncio.timeout(5):
-            try:
+            with contextlib.suppress(ConnectionResetError):
                 assert b"" == await reader.read()
-            except ConnectionResetError:
-                pass
         writer.close()
 
 
@@ -362,8 +360,8 @@ async def test_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(http, "READINESS_SECONDS", 0.05)
 
-    async def say(what: bool) -> bool:
-        return what
+    async def say(*, yes: bool) -> bool:
+        return yes
 
     async def fail() -> bool:
         raise OSError
@@ -372,6 +370,6 @@ async def test_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.Event().wait()
         return True
 
-    told = [await answers(q) for q in (say(True), say(False), fail(), be_silent())]
+    told = [await answers(q) for q in (say(yes=True), say(yes=False), fail(), be_silent())]
 
     assert [True, False, False, False] == told

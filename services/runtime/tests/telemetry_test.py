@@ -50,7 +50,8 @@ def collector() -> Iterator[tuple[_Collector, Telemetry]]:
     """A collector, and telemetry that sends to it."""
     servicer = _Collector()
     server = grpc.server(ThreadPoolExecutor(1))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(servicer, server)
+    add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+    add(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     telemetry = configure_telemetry("probe", f"http://127.0.0.1:{port}")
@@ -60,9 +61,7 @@ def collector() -> Iterator[tuple[_Collector, Telemetry]]:
 
 
 def _attributes(span: Span) -> dict[str, Any]:
-    return {
-        pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes
-    }
+    return {pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes}
 
 
 def test_a_span_says_its_context_and_its_caller(

@@ -27,7 +27,7 @@ def test_texts_that_are_no_names(value: str) -> None:
     """What is too long, of several lines, or cannot be seen or stored is no name."""
     with pytest.raises(ValidationError):
         _NAME.validate_python(value)
-    with pytest.raises(InvalidArgument, match="^INVALID_ARGUMENT: title: "):
+    with pytest.raises(InvalidArgument, match=r"^INVALID_ARGUMENT: title: "):
         check_text("title", value, 64, one_line=True)
 
 

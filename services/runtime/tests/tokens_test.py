@@ -123,7 +123,7 @@ def _unsigned() -> str:
 
 
 async def test_forgeries(verifier: TokenVerifier, signer: Signer) -> None:
-    """No signature, another's, one made with the public key, or a changed payload: none is taken."""
+    """No signature, another's, one by the public key, a changed payload: none is taken."""
     head, payload, signature = signer.access().split(".")
     other = payload[:-4] + ("AAAA" if payload[-4:] != "AAAA" else "BBBB")
     forgeries = [
