@@ -72,8 +72,9 @@ class Examination:
                 for oracle in (Attribution, Delivery, Aggregates, Existence, Lifecycle)
             ),
         )
-        self._sighting_oracles = [
-            oracle for oracle in self._oracles if type(oracle).sighted is not Oracle.sighted
+        # Most of a history is observations: only who looks at each of them is called for each.
+        self._sighted_by = [
+            oracle.sighted for oracle in self._oracles if type(oracle).sighted is not Oracle.sighted
         ]
         self._revoked: set[str] = set()
 
@@ -113,8 +114,12 @@ class Examination:
 
     def _sighted(self, sighting: Sighting) -> None:
         self.statistics.observations += 1
-        for oracle in self._sighting_oracles:
-            oracle.sighted(sighting)
+        for sighted in self._sighted_by:
+            sighted(sighting)
+        subscription = sighting.subscription
+        if subscription is not None:
+            for oracle in self._oracles:
+                oracle.heard(sighting, subscription)
 
     def _invoked(self, operation: OperationEntry) -> None:
         if not operation.own:

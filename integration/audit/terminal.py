@@ -58,12 +58,13 @@ class LiveProgress:
         traceback: TracebackType | None,
     ) -> None:
         """Leave the bars as they are."""
+        self._end_phase()
         self._bars.stop()
 
     def phase(self, name: str, total: int | None = None) -> None:
         """Begin a phase of so many steps."""
         if self._console.is_terminal:
-            self._bars.stop_task(self._task)
+            self._end_phase()
             self._task = self._bars.add_task(name, total=total)
         else:
             self._console.print(name if total is None else f"{name}: {total}", highlight=False)
@@ -71,6 +72,14 @@ class LiveProgress:
     def advance(self) -> None:
         """Count one step of the phase as done."""
         self._bars.advance(self._task)
+
+    def _end_phase(self) -> None:
+        """Fill the bar of a phase whose length nobody knew."""
+        task = next(task for task in self._bars.tasks if task.id == self._task)
+        if task.total is None:
+            steps = max(1, int(task.completed))
+            self._bars.update(self._task, total=steps, completed=steps)
+        self._bars.stop_task(self._task)
 
 
 def show(report: Report, console: Console) -> None:

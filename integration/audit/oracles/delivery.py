@@ -93,12 +93,11 @@ class Delivery(Oracle):
         if subscription.plan.stream and subscription.own:
             self._listening[subscription.number] = _Listening()
 
-    def sighted(self, sighting: Sighting) -> None:
+    def heard(self, sighting: Sighting, subscription: SubscriptionEntry) -> None:
         """Check the order of one event on its connection, and note what it brought."""
-        subscription = sighting.subscription
-        if subscription is None or subscription.number not in self._listening:
+        listening = self._listening.get(subscription.number)
+        if listening is None:
             return
-        listening = self._listening[subscription.number]
         listening.seen.update(self.ledger.mint.find(sighting.text))
         sequence = sighting.observation.sequence
         if sequence is None or sighting.observation.stream not in ("", subscription.plan.stream):

@@ -38,11 +38,8 @@ class Lifecycle(Oracle):
         elif operation.plan.kind is OperationKind.REVOKE and completed.result is Result.OK:
             self._revocations.setdefault(principal, (operation.number, completed.time))
 
-    def sighted(self, sighting: Sighting) -> None:
+    def heard(self, sighting: Sighting, subscription: SubscriptionEntry) -> None:
         """Check that a connection brings nothing after its session's end."""
-        subscription = sighting.subscription
-        if subscription is None:
-            return
         revocation = self._revocations.get(subscription.principal.name)
         if revocation is not None and sighting.time > revocation[1] + self._bound:
             detail = f"an event came {self._late(revocation, sighting.time)}"

@@ -26,7 +26,10 @@ class Oracle:
         """Take notice of an operation's end, after what it showed was sighted."""
 
     def sighted(self, sighting: Sighting) -> None:
-        """Take notice of one observation."""
+        """Take notice of one observation, wherever it was made."""
+
+    def heard(self, sighting: Sighting, subscription: SubscriptionEntry) -> None:
+        """Take notice of one observation that a standing connection brought."""
 
     def subscribed(self, subscription: SubscriptionEntry) -> None:
         """Take notice of a standing connection."""

@@ -28,8 +28,12 @@ class ChannelCoverage:
     """Content canaries that were where they belong."""
     identifiers: int = 0
     """Identifier canaries that were where they belong."""
-    levels: Counter[Level] = field(default_factory=Counter)
-    """Observations by the level of the scope whose view they were."""
+    viewers: dict[Scope, int] = field(default_factory=dict)
+    """Observations by the scope whose view they were."""
+
+    def at(self, *levels: Level) -> int:
+        """Count the observations that were a view of one of these levels."""
+        return sum(times for scope, times in self.viewers.items() if scope.level in levels)
 
 
 class Provenance(Oracle):
@@ -44,6 +48,8 @@ class Provenance(Oracle):
             channel: ChannelCoverage() for channel in Channel
         }
         declared = {plan.channel: plan.expected for plan in ledger.description.channels}
+        self._find_content = ledger.mint.find
+        self._find_identifiers = ledger.identifiers.find
         self._content_free = {
             channel
             for channel in Channel
@@ -54,16 +60,17 @@ class Provenance(Oracle):
         """Scan one observation, in every encoding."""
         coverage = self.coverage[sighting.observation.channel]
         coverage.observations += 1
-        coverage.levels[sighting.scope.level] += 1
+        coverage.viewers[sighting.scope] = coverage.viewers.get(sighting.scope, 0) + 1
         texts = views(sighting.text)
-        if len(texts) == 1:
-            self._content(sighting, coverage, self.ledger.mint.find(sighting.text))
-            self._identifiers(sighting, coverage, self.ledger.identifiers.find(sighting.text))
-            return
-        tokens = {token for text in texts for token in self.ledger.mint.find(text)}
-        self._content(sighting, coverage, sorted(tokens))
-        values = {value for text in texts for value in self.ledger.identifiers.find(text)}
-        self._identifiers(sighting, coverage, sorted(values))
+        tokens = self._find_content(texts[0])
+        values = self._find_identifiers(texts[0])
+        for text in texts[1:]:
+            tokens = sorted({*tokens, *self._find_content(text)})
+            values = sorted({*values, *self._find_identifiers(text)})
+        if tokens:
+            self._content(sighting, coverage, tokens)
+        if values:
+            self._identifiers(sighting, coverage, values)
 
     def _content(self, sighting: Sighting, coverage: ChannelCoverage, tokens: list[str]) -> None:
         content_free = sighting.observation.channel in self._content_free
@@ -132,7 +139,7 @@ class Provenance(Oracle):
         several_users = max(users.values(), default=0) > 1
         several_threads = max(threads.values(), default=0) > 1
         for channel, coverage in self.coverage.items():
-            scoped = coverage.observations - coverage.levels[Level.ROOT]
+            scoped = coverage.observations - coverage.at(Level.ROOT)
             if channel in PUSHED:
                 self.findings.looked(Anomaly.MISROUTE, scoped)
             elif channel in STORED:
@@ -140,11 +147,11 @@ class Provenance(Oracle):
             elif channel in RECORDED:
                 self.findings.looked(Anomaly.CONTEXT_BLEED, scoped)
             else:
-                inner = coverage.levels[Level.USER] + coverage.levels[Level.THREAD]
+                inner = coverage.at(Level.USER, Level.THREAD)
                 self.findings.looked(Anomaly.CROSS_TENANT_READ, several_tenants * scoped)
                 self.findings.looked(Anomaly.CROSS_USER_READ, several_users * inner)
                 self.findings.looked(
-                    Anomaly.CROSS_THREAD_READ, several_threads * coverage.levels[Level.THREAD]
+                    Anomaly.CROSS_THREAD_READ, several_threads * coverage.at(Level.THREAD)
                 )
 
 
