@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic_ns
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from integration.audit.adapter import Observation, Outcome, Subscription
 from integration.audit.encodings import as_text
@@ -18,6 +18,8 @@ from integration.audit.population import AuditPlan, Population
 from integration.audit.records import Header, Invoked
 from integration.audit.scopes import Allowance, Scope
 from integration.audit.system import SystemDescription
+
+_Value = TypeVar("_Value", str, int)
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -59,6 +61,8 @@ class HistoryWriter:
 
     def scope(self, scope: Scope) -> int:
         """Give the number of a scope, declaring it when it is new."""
+        if not isinstance(scope, Scope):
+            raise TypeError(f"a Scope is due, but {scope!r} came")
         number = self._numbers.get(scope)
         if number is None:
             number = self._numbers[scope] = len(self._numbers)
@@ -118,19 +122,17 @@ class HistoryWriter:
         fields: dict[str, object] = {
             "type": outcome.result.value,
             "operation": number,
-            "status": outcome.status,
+            "status": _checked(outcome.status, str),
             "time": self.time(),
         }
-        if not isinstance(outcome.status, str):
-            raise TypeError(f"status {outcome.status!r} is no text")
-        _add_set(fields, "mentions", outcome.mentions)
+        _add_set(fields, "mentions", [_checked(each, str) for each in outcome.mentions])
         if outcome.observations:
             fields["observations"] = [self._observation(each) for each in outcome.observations]
         if outcome.readings:
             fields["readings"] = [
                 [
-                    reading.measure,
-                    reading.value,
+                    _checked(reading.measure, str),
+                    _checked(reading.value, int),
                     None if reading.scope is None else self.scope(reading.scope),
                 ]
                 for reading in outcome.readings
@@ -191,13 +193,14 @@ class HistoryWriter:
         if observation.allowed is not None:
             fields["allowed"] = [self._allowance(each) for each in observation.allowed]
         if observation.attribution:
-            fields["attribution"] = dict(observation.attribution)
-        _add_set(fields, "source", observation.source)
-        _add_set(fields, "stream", observation.stream)
+            fields["attribution"] = {
+                _checked(name, str): _checked(value, str)
+                for name, value in observation.attribution.items()
+            }
+        _add_set(fields, "source", _checked(observation.source, str))
+        _add_set(fields, "stream", _checked(observation.stream, str))
         if observation.sequence is not None:
-            if not isinstance(observation.sequence, int):
-                raise TypeError(f"sequence {observation.sequence!r} is no whole number")
-            fields["sequence"] = observation.sequence
+            fields["sequence"] = _checked(observation.sequence, int)
         return fields
 
     def _allowance(self, allowance: Allowance) -> list[object]:
@@ -206,6 +209,13 @@ class HistoryWriter:
     def _append(self, fields: dict[str, object]) -> None:
         self._file.write(_encode(fields) + "\n")
         self._file.flush()
+
+
+def _checked(value: _Value, kind: type[_Value]) -> _Value:
+    """Refuse what an adapter made up: it would be read back as a corrupt history."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} is due, but {value!r} came")
+    return value
 
 
 def _add_set(fields: dict[str, object], name: str, value: object) -> None:

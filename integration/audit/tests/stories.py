@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
 from integration.audit.adapter import Observation, Reading, Result
 from integration.audit.canaries import CanaryMint
 from integration.audit.examination import Examination, examine
@@ -32,7 +35,7 @@ from integration.audit.system import (
     SubscriptionPlan,
     SystemDescription,
 )
-from integration.audit.vocabulary import Channel
+from integration.audit.vocabulary import Anomaly, Channel
 
 SECOND = 1_000_000_000
 BOUND_SECONDS = 2.0
@@ -61,6 +64,15 @@ DESCRIPTION = SystemDescription(
     measures=(MeasurePlan("messages", "messages"),),
     revocation_bound_seconds=BOUND_SECONDS,
 )
+
+
+EXAMPLES = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+)
+"""How many histories a test of an oracle tries."""
+
+randoms = st.integers(min_value=0, max_value=2**32).map(Random)
+"""What a history is made from."""
 
 
 @dataclass
@@ -198,6 +210,11 @@ class Story:
     def finish(self) -> Examination:
         """End the history, and show it to the oracles."""
         return examine([*self.records, Ended(self.tick())])
+
+
+def found(examination: Examination) -> dict[Anomaly, int]:
+    """Give the anomalies of a history with their counts."""
+    return dict(examination.findings.counts)
 
 
 def hash_hex(text: str) -> str:
