@@ -7,7 +7,6 @@ waits for a wake-up to be sent: while Redis does not answer, subscribers look by
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextvars import Context
 from typing import Final
 
@@ -15,6 +14,7 @@ from contracts.context import DataScope
 from services.runtime.errors import ServiceError
 from services.runtime.logging import error_fields, service_logger
 from services.runtime.redis import ScopedRedis
+from services.runtime.tasks import end
 
 NAMESPACE: Final = "thread"
 _MAXIMUM_WAITING: Final = 10_000
@@ -46,9 +46,7 @@ class Announcements:
     async def stop(self) -> None:
         """Publishes no more."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end([self._task])
             self._task = None
 
     def announce(self, scope: DataScope, head_sequence: int) -> None:

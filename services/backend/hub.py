@@ -22,6 +22,7 @@ from services.backend.announcements import decode_head
 from services.backend.domain import Event, EventPage
 from services.runtime.errors import InvalidArgument, ServiceError
 from services.runtime.logging import context_logger, error_fields, service_logger
+from services.runtime.tasks import end
 
 LOOK_SECONDS: Final = 1.0
 
@@ -100,6 +101,7 @@ class _Room:
         self.subscriptions: set[Subscription] = set()
         self.entering = 0
         self.listening = asyncio.Event()
+        self.left = asyncio.Event()
         self.look = asyncio.Event()
         self.pump: asyncio.Task[None] | None = None
 
@@ -185,14 +187,13 @@ class Hub:
 
     async def stop(self) -> None:
         """Ends every room."""
-        tasks = [room.pump for room in self._rooms.values() if room.pump is not None]
-        for room in list(self._rooms.values()):
-            for subscription in list(room.subscriptions):
-                self.unsubscribe(subscription)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        rooms = list(self._rooms.values())
         self._rooms.clear()
+        catching_up = [s.catching_up for room in rooms for s in room.subscriptions]
+        pumps = [room.pump for room in rooms]
+        for room in rooms:
+            room.left.set()
+        await end(task for task in (*catching_up, *pumps) if task is not None)
 
     def _room(self, scope: DataScope) -> _Room:
         room = self._rooms.get(scope)
@@ -205,6 +206,7 @@ class Hub:
     def _leave(self, room: _Room) -> None:
         if room.empty and self._rooms.get(room.scope) is room:
             del self._rooms[room.scope]
+            room.left.set()
             if room.pump is not None:
                 room.pump.cancel()
 
@@ -212,20 +214,23 @@ class Hub:
         """Looks at every wake-up, and once a second without one, as long as the room lives."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(room), name="room's wake-ups", context=Context())
-            while True:
+            while not room.left.is_set():
                 await self._look(room)
 
     async def _listen(self, room: _Room) -> None:
-        while True:
+        # Beside the pump's cancellation, which redis-py may swallow: see `services.runtime.tasks`.
+        while not room.left.is_set():
             try:
                 async with self._wake_ups.subscribed(room.scope, room.wake):
                     room.listening.set()
-                    await asyncio.Event().wait()
+                    await room.left.wait()
             except ServiceError as error:
                 service_logger().warning("no wake-ups", code=error.code.name)
             # Without wake-ups the room looks by itself.
             room.listening.set()
-            await asyncio.sleep(self._look_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._look_seconds):
+                    await room.left.wait()
 
     async def _look(self, room: _Room) -> None:
         with contextlib.suppress(TimeoutError):

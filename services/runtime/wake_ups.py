@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from contracts.context import DataScope
 from services.runtime.errors import Unavailable
 from services.runtime.redis import ScopedRedis, unavailable
+from services.runtime.tasks import end
 
 _ACKNOWLEDGE_SECONDS: Final = 2.0
 _SILENCE_SECONDS: Final = 5.0
@@ -61,8 +62,7 @@ class WakeUps:
     async def stop(self) -> None:
         """Ends all subscriptions."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end([self._task])
             self._task = None
 
     @asynccontextmanager

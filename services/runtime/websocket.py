@@ -45,6 +45,7 @@ from services.runtime.errors import (
 )
 from services.runtime.logging import service_logger
 from services.runtime.metrics import refuse
+from services.runtime.tasks import end
 from services.runtime.telemetry import Telemetry
 from services.runtime.websocket_connection import ClientConnection, receive_text
 from services.runtime.websocket_frames import Authenticate, FrameRegistry
@@ -116,9 +117,7 @@ class WebSocketEdge:
     async def stop(self) -> None:
         """Ends the watcher."""
         if self._watcher is not None:
-            self._watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+            await end([self._watcher])
             self._watcher = None
 
     async def serve(
