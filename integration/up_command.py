@@ -44,7 +44,10 @@ def _parse(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--replicas", type=_replicas, default=2, help="of the backend, 1 to 8 (default: 2)"
     )
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except ValueError:  # Python 3.11's argparse stumbles over `--option=--`
+        parser.error("expected `--option value` pairs")
     replicas: int = options.replicas
     return replicas
 

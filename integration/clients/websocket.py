@@ -225,6 +225,16 @@ class WebSocketTestClient:
                 await self.close()
                 raise
 
+    async def ask_text(self, text: str | bytes) -> Answer:
+        """Sends anything at all, and gives the next frame that is no event, of whatever type.
+
+        Raises:
+            Unanswered: the connection was closed, or nothing came in time.
+        """
+        async with self._one_request:
+            await self.send_text(text)
+            return await self._next_answer("any")
+
     async def collect_events(
         self,
         timeout: float,  # noqa: ASYNC109 -- the wait itself is what is asked for
@@ -335,7 +345,7 @@ class WebSocketTestClient:
         thread_id = ThreadId(frame["thread_id"])
         self._positions[thread_id] = max(self._positions.get(thread_id, 0), frame["sequence"])
 
-    async def _answer(self, expected: str) -> Answer:
+    async def _next_answer(self, expected: str) -> Answer:
         try:
             async with asyncio.timeout(self._limit_seconds), self._arrived:
                 await self._arrived.wait_for(lambda: self.closed or self._answers)
@@ -344,8 +354,11 @@ class WebSocketTestClient:
         if not self._answers:
             raise Unanswered(f"closed with {self.close_code}: {self.close_reason}")
         text = self._answers.pop(0)
-        frame = json.loads(text)
-        answer = Answer(str(frame["type"]), text.encode())
+        return Answer(str(json.loads(text)["type"]), text.encode())
+
+    async def _answer(self, expected: str) -> Answer:
+        answer = await self._next_answer(expected)
+        frame = json.loads(answer.body)
         if frame["type"] == "error":
             raise Refused(str(frame["code"]), str(frame["message"]), answer)
         if frame["type"] != expected:

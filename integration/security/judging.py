@@ -28,8 +28,10 @@ def quoted_or_inside(text: str) -> Iterator[str]:
 
 def http_faults(response: httpx.Response) -> list[str]:
     """What is wrong with an answer to bad input: nothing, where it is a clear refusal."""
-    text = f"{response.text}\n{response.headers}"
-    faults = list(quoted_or_inside(text))
+    faults: list[str] = []
+    if response.is_error:
+        # A success may say again what it was given; a refusal may not.
+        faults += quoted_or_inside(f"{response.text}\n{response.headers}")
     if response.status_code >= _SERVER_FAILED:
         faults.append(f"status {response.status_code}")
     if response.is_error and not _is_typed(response):

@@ -1,4 +1,5 @@
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 CREDENTIALS: tuple[tuple[str, list[tuple[str, str]]], ...] = (
     ("none", []),
     ("empty", [("authorization", "")]),
-    ("no token", [("authorization", "Bearer ")]),
+    ("no token", [("authorization", "Bearer")]),
     ("Basic", [("authorization", f"Basic {MARKER}")]),
     ("no JWT", [("authorization", f"Bearer {MARKER}")]),
     ("JWT of nobody", [("authorization", f"Bearer e30.e30.{MARKER}")]),
@@ -105,7 +106,7 @@ class Sender:
 
 
 @pytest.fixture
-async def sender() -> Any:
+async def sender() -> AsyncIterator[Sender]:
     """A sender over connections of its own."""
     async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
         yield Sender(client)
@@ -220,8 +221,6 @@ JSON = {"content-type": "application/json"}
 
 
 def _json(value: Any) -> bytes:
-    import json
-
     return json.dumps(value).encode()
 
 
@@ -231,6 +230,6 @@ def _encodable() -> Iterator[str]:
             yield text
 
 
-async def _stream() -> Any:
+async def _stream() -> AsyncIterator[bytes]:
     for _ in range(100):
         yield b'{"a": "' + b"b" * 50_000
