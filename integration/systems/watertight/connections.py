@@ -45,7 +45,11 @@ class SharedConnections:
 
     def backend(self, call: Call, token: str) -> BackendClient:
         """A client of one replica over HTTP."""
-        return BackendClient(self._backends[call.number % len(self._backends)], token=token)
+        return self.backend_numbered(call.number, token)
+
+    def backend_numbered(self, number: int, token: str) -> BackendClient:
+        """A client of the replica that `backend_url` names by the same number."""
+        return BackendClient(self._backends[number % len(self._backends)], token=token)
 
     def backend_grpc(self, call: Call, token: str) -> BackendGrpcClient:
         """A client of one replica over gRPC."""

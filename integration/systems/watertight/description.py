@@ -32,6 +32,7 @@ MESSAGES: Final = "messages"
 REPLIES: Final = "replies"
 EVENTS: Final = "events"
 TOOL_EVENTS: Final = "tool-events"
+THOUGHTS: Final = "thoughts"
 THREADS: Final = "threads"
 
 REVOCATION_BOUND_SECONDS: Final = 2.0
@@ -43,7 +44,7 @@ _USAGE: Final = {
     "input-characters": _INPUT_CHARACTERS,
     "output-characters": len(REPLY_PREFIX) + _INPUT_CHARACTERS,
 }
-_DELIVERIES: Final = (MESSAGES, REPLIES, EVENTS, TOOL_EVENTS)
+_DELIVERIES: Final = (MESSAGES, REPLIES, EVENTS, TOOL_EVENTS, THOUGHTS)
 
 # A tenant's totals are figures of the tenant: no user's content, no user's identifiers.
 _TOTALS: Final = (
@@ -91,6 +92,7 @@ OPERATIONS: Final = (
     _read("messages_grpc", Channel.GRPC, REPLIES),
     _read("events", Channel.HTTP, EVENTS),
     _read("events_grpc", Channel.GRPC, TOOL_EVENTS),
+    _read("resume", Channel.WEBSOCKET, THOUGHTS),
     _own("threads", Channel.HTTP, OperationKind.READ, THREADS),
     _own("threads_grpc", Channel.GRPC, OperationKind.READ),
     OperationPlan("thread_usage", Channel.HTTP, OperationKind.AGGREGATE, Level.THREAD),

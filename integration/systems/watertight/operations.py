@@ -9,7 +9,7 @@ from typing import Final
 
 from contracts.context import ThreadId
 from contracts.context.carriers.websocket import EventEnvelope
-from integration.audit import Call, Channel, Issued, Outcome, Reading
+from integration.audit import Call, Channel, Issued, Observation, Outcome, Reading
 from integration.clients.answers import ClientError
 from integration.clients.results import (
     Events,
@@ -20,6 +20,7 @@ from integration.clients.results import (
     Threads,
     ThreadUsage,
 )
+from integration.clients.websocket import Frame
 from integration.systems.watertight.answers import entries, failure, whole
 from integration.systems.watertight.connections import SharedConnections
 from integration.systems.watertight.description import (
@@ -27,14 +28,22 @@ from integration.systems.watertight.description import (
     MESSAGE_PREFIX,
     MESSAGES,
     REPLIES,
+    THOUGHTS,
     THREADS,
     TOOL_EVENTS,
 )
 from integration.systems.watertight.directory import Directory
 from integration.systems.watertight.sockets import Sockets
 
-_STREAM_OF_EVENT: Final = {"agent_completed": EVENTS, "tool_completed": TOOL_EVENTS}
+_STREAM_OF_EVENT: Final = {
+    "agent_completed": EVENTS,
+    "tool_completed": TOOL_EVENTS,
+    "agent_thinking": THOUGHTS,
+}
 _STREAM_OF_ROLE: Final = {"user": MESSAGES, "agent": REPLIES}
+
+# Below the engine's own limit, so that what came so far is seen.
+_RESUME_LIMIT_SECONDS: Final = 8.0
 
 _Send = Callable[[Call, str, ThreadId], Awaitable[Outcome]]
 
@@ -52,6 +61,7 @@ class Operations:
             "send_message": self._send_message,
             "send_message_grpc": self._send_message_grpc,
             "request_agent": self._request_agent,
+            "resume": self._resume,
             "messages": self._messages,
             "messages_grpc": self._messages_grpc,
             "events": self._events,
@@ -135,6 +145,16 @@ class Operations:
         seen = whole(Channel.WEBSOCKET, given.answer, "backend: request_agent")
         return Outcome.ok("acknowledged", seen, issued=issued)
 
+    async def _resume(self, call: Call, token: str, thread_id: ThreadId) -> Outcome:
+        """A new connection that asks for everything that it has missed, from the first event."""
+        async with self._sockets.fresh(call, token) as socket:
+            head = await socket.subscribe(thread_id, after_sequence=0, traceparent=call.traceparent)
+            events = await socket.collect_events(
+                timeout=_RESUME_LIMIT_SECONDS if head else 0.0,
+                until=lambda seen: bool(seen) and seen[-1]["sequence"] >= head,
+            )
+        return Outcome.ok("resumed", [_resumed(event) for event in events])
+
     async def _messages(self, call: Call, token: str, thread_id: ThreadId) -> Outcome:
         backend = self._connections.backend(call, token)
         return _messages(
@@ -173,6 +193,16 @@ class Operations:
         analytics = self._connections.analytics(token)
         usage = await analytics.thread_usage(thread_id, traceparent=call.traceparent)
         return _usage(Channel.HTTP, usage, "analytics: thread_usage")
+
+
+def _resumed(event: Frame) -> Observation:
+    return Observation(
+        Channel.WEBSOCKET,
+        json.dumps(event, ensure_ascii=False),
+        source="backend: resumed WebSocket",
+        stream=_STREAM_OF_EVENT.get(event["type"], "other-events"),
+        sequence=event["sequence"],
+    )
 
 
 def _message(call: Call) -> str:

@@ -47,30 +47,42 @@ class Sockets:
             SubscriptionRefusedError: the system refused the connection or the subscription.
         """
         principal = subscription.principal.name
-        client = WebSocketTestClient(
-            token=await self._directory.token(principal),
-            base_url=self._connections.backend_url(subscription.number),
-            # Equal labels of different users, which must meet nothing.
-            client_id=f"tab-{subscription.number % 2}",
-            limit_seconds=self._limit_seconds,
-        )
-        place = (principal, subscription.scope)
+        token = await self._directory.token(principal)
         try:
+            client = await self._admissible(subscription, token)
             await client.__aenter__()
+        except ClientError as error:
+            raise SubscriptionRefusedError(_status(error)) from error
+        try:
             issue(Issued("connection", client.connection_id, subscription.principal.scope))
             await client.subscribe(self._directory.threads[subscription.scope])
-        except Refused as error:
-            await client.close()
-            raise SubscriptionRefusedError(error.code) from error
         except ClientError as error:
             await client.close()
-            raise SubscriptionRefusedError(type(error).__name__) from error
+            raise SubscriptionRefusedError(_status(error)) from error
+        place = (principal, subscription.scope)
         self._open.setdefault(place, []).append(client)
         try:
             yield _observations(client, subscription)
         finally:
             self._open[place].remove(client)
             await client.close()
+
+    async def _admissible(self, subscription: Subscription, token: str) -> WebSocketTestClient:
+        """A client that is about to connect: every second one by a ticket, as a browser would."""
+        number = subscription.number
+        by_ticket = number % 2 == 1
+        ticket = None
+        if by_ticket:
+            issued = await self._connections.backend_numbered(number, token).websocket_ticket()
+            ticket = issued.ticket
+        return WebSocketTestClient(
+            token=None if by_ticket else token,
+            ticket=ticket,
+            base_url=self._connections.backend_url(number + 1),
+            # Equal labels of different users, which must meet nothing.
+            client_id=f"tab-{number % 2}",
+            limit_seconds=self._limit_seconds,
+        )
 
     @contextlib.asynccontextmanager
     async def of(self, call: Call, token: str) -> AsyncIterator[WebSocketTestClient]:
@@ -90,12 +102,20 @@ class Sockets:
         if standing:
             yield standing[call.number % len(standing)]
             return
-        async with WebSocketTestClient(
+        async with self.fresh(call, token) as client:
+            yield client
+
+    def fresh(self, call: Call, token: str) -> WebSocketTestClient:
+        """A connection for one call alone; open inside `async with`."""
+        return WebSocketTestClient(
             token=token,
             base_url=self._connections.backend_url(call.number),
             limit_seconds=self._limit_seconds,
-        ) as client:
-            yield client
+        )
+
+
+def _status(error: ClientError) -> str:
+    return error.code if isinstance(error, Refused) else type(error).__name__
 
 
 async def _observations(
