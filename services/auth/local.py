@@ -1,0 +1,16 @@
+"""Auth on embedded datastores, in the foreground."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from tools.datastores.local import run_locally
+
+_SERVICES: Final = Path(__file__).parents[1]
+_NEEDED: Final = ("auth",)
+
+if __name__ == "__main__":
+    folders = [_SERVICES / name for name in _NEEDED]
+    sys.exit(run_locally(folders, cluster=_SERVICES / "auth/cluster.tar"))
