@@ -200,6 +200,18 @@ async def test_a_transcript_is_kept_and_never_served_stale(stage: Stage) -> None
     assert ["one", "You said: one", "two", "You said: two"] == [m.content for m in newer]
 
 
+async def test_transcripts_of_equal_heads_are_kept_apart(stage: Stage) -> None:
+    """Threads of one user and of two, each with one message, come back as their own from Redis."""
+    threads = [(user, await stage.thread(user)) for user in (ANNA, ANNA, BERT, TWIN)]
+    for user, thread_id in threads:
+        await stage.send(thread_id, f"of {thread_id}", user)
+    for _ in range(2):
+        for user, thread_id in threads:
+            with stage.call(user) as call:
+                messages = await stage.conversations.list_messages(call, thread_id)
+            assert f"of {thread_id}" == messages[0].content
+
+
 async def test_a_message_leaves_one_usage_entry(stage: Stage, postgres: PostgresServer) -> None:
     """The outbox holds the run's usage under the run's context, and no token."""
     thread_id = await stage.thread(ANNA)
@@ -225,6 +237,8 @@ async def test_the_trail_says_who_did_what_and_no_content(
     await stage.send(thread_id, "canary-message", ANNA)
     with pytest.raises(NotFound):
         await stage.send(thread_id, "canary-other", BERT)
+    with stage.call(BERT) as call, pytest.raises(NotFound):
+        await stage.conversations.list_events(call, thread_id, 0)
     rows = postgres.admin.fetch(
         "select user_id, thread_id, action, outcome, row_to_json(trail)::text as whole"
         " from trail order by occurred_at",
@@ -235,6 +249,7 @@ async def test_the_trail_says_who_did_what_and_no_content(
         ("anna", thread_id, "threads.create", "ok"),
         ("anna", thread_id, "messages.send", "ok"),
         ("bert", None, "messages.send", "refused"),
+        ("bert", None, "events.list", "refused"),
     ] == [(row["user_id"], row["thread_id"], row["action"], row["outcome"]) for row in rows]
     assert "canary" not in "".join(str(row["whole"]) for row in rows)
 

@@ -240,8 +240,10 @@ async def test_a_log_out_ends_calls_at_every_replica(running: Running, tenant: L
         assert refusal.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_logs_hold_identifiers_and_no_content(running: Running, anna: LoggedIn) -> None:
-    """Each line of an operation says its caller's context and trace; no title, message or token."""
+def test_logs_hold_identifiers_and_no_content(
+    running: Running, anna: LoggedIn, bert: LoggedIn
+) -> None:
+    """Each line says its caller's context and trace; no title, message, token or asked-for name."""
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {**anna.bearer, "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
     answer = running.request("POST", "/threads", headers=headers, json={"title": "canarytitle"})
@@ -252,9 +254,15 @@ def test_logs_hold_identifiers_and_no_content(running: Running, anna: LoggedIn) 
         headers=headers,
         json={"message": "canarymessage"},
     )
+    running.request("GET", f"/threads/{thread_id}/messages", headers=bert.bearer)
     lines = [line for line in running.log_lines(REPLICAS[0]) if line.get("trace_id") == trace]
     everything = running.supervisor[REPLICAS[0]].log_path.read_text()
 
+    assert not any(
+        thread_id in str(line)
+        for line in running.log_lines(REPLICAS[0])
+        if line.get("user_id") != anna.user_id
+    )
     assert {anna.user_id} == {line["user_id"] for line in lines}
     assert "message acknowledged" in {line["event"] for line in lines}
     assert "canary" not in everything

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.backend.tests.running import REPLICAS, LoggedIn, Running
+from services.backend.tests.running import REPLICAS, LoggedIn, Running, error_of
 from services.backend.tests.running import running_backend as run_backend
 from services.backend.tests.waiting import until
 from tools.datastores import Datastores
@@ -109,3 +109,45 @@ async def test_a_lost_wake_up_connection_costs_time_only(running: Running, anna:
         second = await client.events(5)
 
     assert list(range(1, 11)) == [event["sequence"] for event in (*first, *second)]
+
+
+async def test_without_redis_reading_goes_on_and_writing_is_refused(
+    running: Running, anna: LoggedIn
+) -> None:
+    """Transcripts come from Postgres; a message is refused whole. Later everything goes on."""
+    thread_id = running.thread(anna)
+    running.send(anna, thread_id, "one")
+    path = f"/threads/{thread_id}/messages"
+    valkey = running.datastores.valkey
+    async with running.client(anna, TWO) as client:
+        await client.subscribe(thread_id)
+        await asyncio.to_thread(valkey.kill)
+        read = running.request("GET", path, headers=anna.bearer)
+        refused = running.request("POST", path, headers=anna.bearer, json={"message": "lost"})
+        unready = running.request("GET", "/health")
+        await asyncio.to_thread(valkey.process.start)
+        await until(lambda: running.request("GET", "/health").status_code == 200)
+        running.send(anna, thread_id, "two")
+        events = await client.events(5)
+
+    assert ["one", "You said: one"] == [m["content"] for m in read.json()["messages"]]
+    assert (503, "UNAVAILABLE") == error_of(refused)
+    assert (503, {"postgres": True, "redis": False}) == (
+        unready.status_code,
+        unready.json()["checks"],
+    )
+    assert [6, 7, 8, 9, 10] == [event["sequence"] for event in events]
+    assert "You said: two" == events[-1]["content"]
+
+
+async def test_a_restarted_postgres_is_used_again(running: Running, anna: LoggedIn) -> None:
+    """Connections that went with it are replaced; an open WebSocket goes on."""
+    thread_id = running.thread(anna)
+    async with running.client(anna, TWO) as client:
+        await client.subscribe(thread_id)
+        await asyncio.to_thread(running.datastores.postgres.restart)
+        await until(lambda: running.request("GET", "/health").status_code == 200)
+        running.send(anna, thread_id, "one")
+        events = await client.events(5)
+
+    assert [1, 2, 3, 4, 5] == [event["sequence"] for event in events]
