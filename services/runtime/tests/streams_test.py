@@ -263,6 +263,9 @@ async def test_pending_entry_is_never_trimmed(
         await eventually(lambda: "u0" in handler.calls)
         await producer.add([encoded(f"u{n}") for n in range(1, 50)])
         await eventually(lambda: len(handler.handled) >= 49)
+        # Each attempt to claim is followed by a trim.
+        tried = handler.calls.count("u0")
+        await eventually(lambda: handler.calls.count("u0") >= tried + 3)
         held = valkey.admin.xlen(USAGE_STREAM)
         away = False
         await eventually(lambda: "u0" in handler.identifiers)
