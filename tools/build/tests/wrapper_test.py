@@ -33,7 +33,7 @@ class Machine:
 
     def complete(self, *, but: str = "") -> None:
         """Adds everything that the wrapper looks for."""
-        for name in {"bazel-4", "zip", "gcc"} - {but}:
+        for name in {"bazel-4", "zip", "file", "gcc"} - {but}:
             self.add(name)
 
     def be_debian(self, *, user: int) -> None:
@@ -42,7 +42,7 @@ class Machine:
         installed = "".join(
             f'printf \'#!/bin/sh\\necho "$0" "$@"\\n\' > {self.bin}/{name}\n'
             f"/bin/chmod 755 {self.bin}/{name}\n"
-            for name in ("bazel-4", "zip", "gcc")
+            for name in ("bazel-4", "zip", "file", "gcc")
         )
         install = f'case "$*" in *install*)\n{installed};;\nesac\n'
         self.add("apt-get", f'#!/bin/sh\necho "$@" >> {self.apt_log}\n{install}')
@@ -140,8 +140,8 @@ def test_root_on_debian_gets_what_is_missing_installed(machine: Machine) -> None
     update, install = machine.apt_log.read_text().splitlines()
     assert ended.stdout == f"{machine.bin}/bazel-4 info\n"
     assert update.endswith("update")
-    assert install.endswith("--no-install-recommends bazel-bootstrap zip gcc libc6-dev")
-    assert "this machine lacks: bazel-bootstrap zip gcc libc6-dev" in ended.stderr
+    assert install.endswith("--no-install-recommends bazel-bootstrap zip file gcc libc6-dev")
+    assert "this machine lacks: bazel-bootstrap zip file gcc libc6-dev" in ended.stderr
 
 
 def test_one_missing_program_is_installed_though_bazel_is_there(machine: Machine) -> None:
