@@ -105,14 +105,22 @@ class _Talk:
         except MalformedFrame:
             raise
         except ServiceError as error:
-            refuse(CHANNEL, error, self._connection.log)
-            self._connection.send(frames.error(error, new_id()))
+            request_id = new_id()
+            refuse(CHANNEL, error, self._connection.log, request_id=request_id)
+            self._connection.send(frames.error(error, request_id))
             return
         started = time.perf_counter()
         with self._edge.call(self._connection, frame.type, frame.traceparent) as call:
             code = await self._handle(frame, call)
+            elapsed = time.perf_counter() - started
+            call.log.info(
+                "answered",
+                operation=f"{CHANNEL} {frame.type}",
+                status=code,
+                duration_ms=round(elapsed * 1000, 2),
+            )
         REQUESTS.labels(CHANNEL, frame.type, code).inc()
-        DURATIONS.labels(CHANNEL, frame.type).observe(time.perf_counter() - started)
+        DURATIONS.labels(CHANNEL, frame.type).observe(elapsed)
 
     async def _handle(self, frame: frames.ConversationFrame, call: EdgeCall) -> str:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -304,6 +305,32 @@ async def test_a_connection_follows_so_many_threads(running: Running, anna: Logg
 
     assert ("error", "RESOURCE_EXHAUSTED") == (refused["type"], refused["code"])
     assert {threads[9]} == {event["thread_id"] for event in events}
+
+
+async def test_a_frame_continues_its_callers_trace(running: Running, anna: LoggedIn) -> None:
+    """The log lines of a frame's work say its trace and its context, its label included."""
+    thread_id = running.thread(anna)
+    trace = uuid.uuid4().hex
+    async with running.client(anna, label="tab-1") as client:
+        await client.send(
+            type="agent_request",
+            thread_id=thread_id,
+            message="canarymessage",
+            traceparent=f"00-{trace}-b7ad6b7169203331-01",
+        )
+        acknowledged = await client.next("acknowledged")
+    lines = [line for line in running.log_lines(REPLICAS[0]) if line.get("trace_id") == trace]
+
+    assert ["message acknowledged", "answered"] == [line["event"] for line in lines]
+    assert {
+        "user_id": anna.user_id,
+        "tenant_id": anna.tenant_id,
+        "thread_id": thread_id,
+        "run_id": acknowledged["run_id"],
+        "request_id": acknowledged["request_id"],
+        "websocket_client_id": "tab-1",
+    }.items() <= lines[0].items()
+    assert "canarymessage" not in running.supervisor[REPLICAS[0]].log_path.read_text()
 
 
 async def test_a_log_out_ends_connections_at_every_replica(
