@@ -20,7 +20,12 @@ Codes are gRPC's (grpc/doc/statuscodes.md), so that HTTP, WebSocket and gRPC say
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar, Final
+
+# gRPC's core writes lines of its own to standard error, which are no JSON; what goes wrong reaches
+# us as exceptions, too. It reads this when it is loaded, and whoever loads it loads this first.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 

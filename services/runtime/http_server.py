@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
@@ -148,13 +149,18 @@ class HttpServer(uvicorn.Server):
         Raises:
             OSError: the address cannot be bound.
         """
-        self._serving = asyncio.create_task(self.serve(), name="http server")
+        host, port = self.config.host, self.config.port
+        # Bound here: uvicorn would leave the process by itself when it cannot.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=self.config.backlog)
+        listening.setblocking(False)
+        self._serving = asyncio.create_task(self.serve([listening]), name="http server")
         while not self.started:
-            if self._serving.done():
-                raise OSError(f"cannot listen on {self.config.host}:{self.config.port}")
             await asyncio.sleep(_STARTED_POLL_SECONDS)
-        port: int = self.servers[0].sockets[0].getsockname()[1]
-        return port
+            if self._serving.done():
+                self._serving.result()
+        bound: int = listening.getsockname()[1]
+        return bound
 
     def accept_no_more(self) -> None:
         """Closes the listening socket; connections stay."""

@@ -157,3 +157,17 @@ def test_wrong_settings(postgres: PostgresServer, variable: str, value: str) -> 
     assert variable in died.value.log_tail
     assert "secret-value" not in died.value.log_tail
     assert OPERATOR_SECRET not in died.value.log_tail
+
+
+@pytest.mark.parametrize("variable", ["WATERTIGHT_HTTP_PORT", "WATERTIGHT_GRPC_PORT"])
+def test_a_port_that_is_taken(postgres: PostgresServer, variable: str) -> None:
+    """A service that cannot listen says so in its log, and ends at once with 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, Supervisor() as supervisor:
+        settings = {**environment(postgres), variable: str(taken.getsockname()[1])}
+        specification = ProcessSpecification(name="auth", argv=program(), env=settings)
+        with pytest.raises(ProcessDiedError) as died:
+            supervisor.start(specification)
+    (line,) = [json.loads(text) for text in died.value.log_tail.splitlines()]
+
+    assert 1 == died.value.exit_code
+    assert "ended by a failure" == line["event"]
