@@ -44,10 +44,10 @@ def _parse(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--replicas", type=_replicas, default=2, help="of the backend, 1 to 8 (default: 2)"
     )
-    try:
-        options = parser.parse_args(arguments)
-    except ValueError:  # Python 3.11's argparse stumbles over `--option=--`
-        parser.error("expected `--option value` pairs")
+    # Python 3.11's argparse takes it for the end of the options, and the value for an empty list.
+    if any(argument.endswith("=--") for argument in arguments):
+        parser.error("expected a value after '=', got '--'")
+    options = parser.parse_args(arguments)
     replicas: int = options.replicas
     return replicas
 

@@ -61,6 +61,13 @@ class _Parser(argparse.ArgumentParser):
         raise _UsageError(message)
 
 
+def _parsed(parser: _Parser, arguments: Sequence[str]) -> argparse.Namespace:
+    # Python 3.11's argparse takes it for the end of the options, and the value for an empty list.
+    if any(argument.endswith("=--") for argument in arguments):
+        parser.error("expected a value after '=', got '--'")
+    return parser.parse_args(arguments)
+
+
 def main(
     arguments: Sequence[str],
     *,
@@ -86,7 +93,7 @@ def _check(arguments: Sequence[str], program: str) -> int:
     parser = _Parser(prog=f"{program} check", description="Judge a history again.")
     parser.add_argument("history", metavar="HISTORY", help="a history.jsonl")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
-    options = parser.parse_args(arguments)
+    options = _parsed(parser, arguments)
     json_path = _json_path(options.json)
     report = check_history(_typed_path(options.history))
     if json_path is not None:
@@ -101,7 +108,7 @@ def _run(
     open_adapter: OpenAdapter,
     leaks: Sequence[SeededLeak],
 ) -> int:
-    options = _parser(program).parse_args(arguments)
+    options = _parsed(_parser(program), arguments)
     if options.list_leaks:
         width = max((len(leak.name) for leak in leaks), default=0)
         for leak in leaks:

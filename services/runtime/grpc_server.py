@@ -32,6 +32,7 @@ from contracts.context.carriers.trace import read_traceparent
 from services.runtime.boundaries import Boundaries, Pairs
 from services.runtime.calls import EdgeCall, HopCall, WorkloadCall
 from services.runtime.errors import InvalidArgument, from_error
+from services.runtime.grpc_standard import MALFORMED_REQUEST, RefuseMalformed
 from services.runtime.http_boundary import BoundaryMissing
 from services.runtime.logging import error_fields, service_logger
 from services.runtime.metrics import DURATIONS, IN_FLIGHT, REQUESTS, refuse
@@ -69,6 +70,7 @@ class GrpcServer:
         self._telemetry = telemetry
         self._names: list[str] = []
         self._server = grpc.aio.server(
+            interceptors=[RefuseMalformed()],
             maximum_concurrent_rpcs=MAXIMUM_CALLS,
             options=[
                 ("grpc.so_reuseport", 0),
@@ -212,7 +214,7 @@ class _Method:
         try:
             return self._request_class.FromString(encoded)
         except DecodeError as error:
-            raise InvalidArgument("request: expected a message of the method's type") from error
+            raise InvalidArgument(MALFORMED_REQUEST) from error
 
 
 def _limit_seconds(context: grpc.aio.ServicerContext[bytes, bytes]) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 PROGRAMS = {name: Path(os.environ[name.upper()]).absolute() for name in ("audit", "up")}
 LIMIT_SECONDS = 60
-BAD_VALUES = ("", "-1", "1e3", "9" * 30, "\u0661x", "--", "x" * 5000)
+BAD_VALUES = ("", "-1", "9" * 30, "\u0661x", "--")
 # As many programs at a time as a small machine has cores.
 AT_ONCE = 2
 
