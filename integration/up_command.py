@@ -18,6 +18,8 @@ from tools.processes import ProcessError
 _TENANT: Final = "acme"
 _USERS: Final = ("ann", "bob")
 _WATCH_SECONDS: Final = 0.5
+# Whoever tries things by hand should not have to log in every five minutes.
+_SETTINGS: Final = {"auth": {"ACCESS_TOKEN_SECONDS": "3600"}}
 _REPLICAS_LIMIT: Final = 8
 
 
@@ -88,10 +90,12 @@ def _introduction(environment: Environment, tokens: dict[str, str]) -> str:
         f"  auth       {environment.auth_url}\n"
         f"  analytics  {environment.analytics_url}\n"
         f"{backends}"
-        f"Tokens of two users of the tenant {_TENANT}, for a few minutes:\n{shown}"
+        f"Tokens of two users of the tenant {_TENANT}, for an hour:\n{shown}"
         "Try:\n"
         f"  curl -H 'Authorization: Bearer {first}' -H 'Content-Type: application/json' "
         f'-d \'{{"title": "first"}}\' {environment.backend_url}/threads\n'
+        f"  WebSocket: {environment.backend_url.replace('http', 'ws', 1)}/ws, first frame "
+        '{"type": "authenticate", "token": ...}\n'
         "Ctrl-C stops everything.\n"
     )
 
@@ -102,7 +106,7 @@ async def _run(replicas: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_end.set)
     try:
-        async with Environment(replicas=replicas) as environment:
+        async with Environment(replicas=replicas, settings=_SETTINGS) as environment:
             sys.stdout.write(_introduction(environment, await _tokens(environment)))
             sys.stdout.flush()
             while not asked_to_end.is_set():
