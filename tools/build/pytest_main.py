@@ -16,11 +16,13 @@ class Shard:
     def __init__(self, index: int, total: int) -> None:
         self.index = index
         self.total = total
+        self.collected = 0
 
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
         """Drop the other shards' tests."""
+        self.collected = len(items)
         config.hook.pytest_deselected(
             items=[item for i, item in enumerate(items) if i % self.total != self.index]
         )
@@ -50,14 +52,15 @@ def run(arguments: Sequence[str]) -> int:
     if not any(argument.endswith("_test.py") for argument in arguments):
         print("none of the target's srcs is named *_test.py", file=sys.stderr)
         return int(pytest.ExitCode.NO_TESTS_COLLECTED)
-    plugins: list[object] = []
+    shard: Shard | None = None
     total = int(os.environ.get("TEST_TOTAL_SHARDS") or 0)
     if total > 1:
         pathlib.Path(os.environ["TEST_SHARD_STATUS_FILE"]).touch()
-        plugins.append(Shard(int(os.environ["TEST_SHARD_INDEX"]), total))
-    code = pytest.main([*options(), *arguments], plugins=plugins)
-    # A shard or a filter may leave nothing to run; without either, no tests is an error.
-    may_be_empty = plugins or os.environ.get("TESTBRIDGE_TEST_ONLY")
+        shard = Shard(int(os.environ["TEST_SHARD_INDEX"]), total)
+    code = pytest.main([*options(), *arguments], plugins=[shard] if shard else [])
+    # A filter may leave nothing to run, and so may a shard, of what others have;
+    # a target without any test is an error.
+    may_be_empty = (shard and shard.collected) or os.environ.get("TESTBRIDGE_TEST_ONLY")
     if code == pytest.ExitCode.NO_TESTS_COLLECTED and may_be_empty:
         return 0
     return int(code)

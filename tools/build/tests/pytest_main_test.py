@@ -121,6 +121,13 @@ def test_an_empty_shard_passes(runner: Runner) -> None:
     assert runner.cases == []
 
 
+def test_no_tests_fail_in_a_shard_too(runner: Runner) -> None:
+    """A target without any test fails in each of its shards: there is nothing that another has."""
+    codes = [runner.run_shard("def helper(): pass\n", index, 2) for index in range(2)]
+
+    assert codes == [pytest.ExitCode.NO_TESTS_COLLECTED] * 2
+
+
 def test_a_failure_in_a_shard_fails(runner: Runner) -> None:
     """Sharding hides no failure."""
     tests = "def test_a(): pass\ndef test_b(): assert False\n"

@@ -1,6 +1,9 @@
+import dataclasses
+import errno
 import os
 import pathlib
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -84,8 +87,40 @@ def test_the_sandbox_is_known_by_its_folder(folder: str, expected: str | None) -
     assert expected == sandbox.strategy(folder)
 
 
-def test_outside_a_sandbox_is_found() -> None:
-    """A test that runs in the tree itself breaks the rule."""
-    assert sandbox.complaints("/c/execroot/w") == [
-        "this test runs outside a sandbox, in /c/execroot/w"
-    ]
+SOUND = sandbox.Surroundings(
+    folder="/c/sandbox/linux-sandbox/7/execroot/w",
+    user=65534,
+    interfaces=("lo",),
+    route=errno.ENETUNREACH,
+    workspace_file=False,
+)
+
+
+def test_a_sound_sandbox_has_no_complaints() -> None:
+    """Loopback only, no root, declared files alone."""
+    assert sandbox.complaints(SOUND) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"folder": "/c/execroot/w"}, "outside a sandbox"),
+        ({"user": 0}, "root"),
+        ({"interfaces": ("lo", "eth0")}, "eth0"),
+        ({"route": 0}, "a route to"),
+        ({"workspace_file": True}, "nobody declared"),
+    ],
+)
+def test_each_broken_promise_is_found(change: dict[str, Any], complaint: str) -> None:
+    """Each promise of the sandbox is missed when it alone is broken."""
+    (found,) = sandbox.complaints(dataclasses.replace(SOUND, **change))
+
+    assert complaint in found
+
+
+def test_the_other_sandbox_promises_less() -> None:
+    """Without user namespaces the user and the network are the caller's."""
+    folder = "/c/sandbox/processwrapper-sandbox/7/execroot/w"
+    around = dataclasses.replace(SOUND, folder=folder, user=0, interfaces=("lo", "eth0"), route=0)
+
+    assert sandbox.complaints(around) == []
