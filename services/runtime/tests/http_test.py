@@ -321,6 +321,92 @@ async def test_headers_without_end(server: httpx.AsyncClient) -> None:
     assert "INVALID_ARGUMENT" == json.loads(answer.split(b"\r\n\r\n")[1])["error"]["code"]
 
 
+_CHUNKED = b"POST /notes HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
+
+
+async def test_trailers_are_no_headers(routes: _Routes, server: httpx.AsyncClient) -> None:
+    """A credential after the body authenticates nobody."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.base_url.port)
+    body = b'{"title":"x"}'
+    writer.write(_CHUNKED + b"content-type: application/json\r\n\r\n")
+    writer.write(b"%x\r\n%b\r\n0\r\nauthorization: Bearer good\r\n\r\n" % (len(body), body))
+    async with asyncio.timeout(5):
+        status = await reader.readline()
+    writer.close()
+
+    assert b"HTTP/1.1 401 Unauthorized\r\n" == status
+    assert [] == routes.calls
+
+
+async def _write(writer: asyncio.StreamWriter, data: bytes, *, times: int) -> None:
+    for _ in range(times):
+        writer.write(data)
+        await writer.drain()
+
+
+async def test_trailers_without_end(server: httpx.AsyncClient) -> None:
+    """What follows the last chunk is bounded in bytes, before an answer and after it."""
+    flood = b"".join(b"a%d: b\r\n" % i for i in range(5000))
+    for credential in (b"", b"authorization: Bearer good\r\n"):
+        _, writer = await asyncio.open_connection("127.0.0.1", server.base_url.port)
+        writer.write(_CHUNKED + credential + b"\r\n0\r\n")
+        with pytest.raises(ConnectionError):
+            await _write(writer, flood, times=600)
+        writer.close()
+
+
+@pytest.mark.parametrize("credential", [b"", b"authorization: Bearer good\r\n"])
+async def test_bodies_without_end(
+    server: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, credential: bytes
+) -> None:
+    """A body that does not end, ends its connection: soon after its answer, or without one."""
+    monkeypatch.setattr(http_server, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(http_server, "BODY_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.base_url.port)
+    writer.write(_CHUNKED + credential + b"\r\n0\r\na: ")
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+    writer.close()
+
+
+async def test_a_body_that_ends_after_its_answer(server: httpx.AsyncClient) -> None:
+    """The connection goes on with the next request."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.base_url.port)
+    writer.write(_CHUNKED + b"\r\n1\r\nx\r\n")
+    async with asyncio.timeout(5):
+        first = await reader.readuntil(b"}}")
+        writer.write(b"0\r\n\r\nGET /ambient HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        second = await reader.read()
+    writer.close()
+
+    assert b"HTTP/1.1 401 Unauthorized\r\n" == first[:27]
+    assert second.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_empty_lines_keep_no_connection(
+    server: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Line ends between two requests do not count as one."""
+    monkeypatch.setattr(http_server, "KEEP_ALIVE_SECONDS", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.base_url.port)
+    writer.write(b"GET /ambient HTTP/1.1\r\nhost: x\r\n\r\n")
+
+    async def send_line_ends() -> None:
+        while True:
+            writer.write(b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    sending = asyncio.create_task(send_line_ends())
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    writer.close()
+
+
 async def test_openapi_tells_what_is_answered(server: httpx.AsyncClient) -> None:
     """Errors are documented in their own shape, and no 422, which is never answered."""
     schema = (await server.get("/openapi.json")).json()
