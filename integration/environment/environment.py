@@ -22,6 +22,7 @@ from tools.processes import (
 
 _T = TypeVar("_T")
 _HEALTH_LIMIT_SECONDS = 60.0
+_STOP_LIMIT_SECONDS: Final = 10.0  # a service drains for up to seven
 
 
 class Environment:
@@ -185,6 +186,7 @@ class Environment:
             ready=ReadyLine(health_path="/health", port_key="http_port"),
             depends_on=("postgres", "valkey", *SERVICES[: SERVICES.index(service)]),
             health_limit_seconds=_HEALTH_LIMIT_SECONDS,
+            stop_limit_seconds=_STOP_LIMIT_SECONDS,
         )
 
 

@@ -1,7 +1,7 @@
 """The life of a service's process: start, ready line, drain, end.
 
 The process owns its event loop and its signals. It says on standard output, in one line, that it is
-ready and on which ports; SIGTERM or SIGINT ends it with code 0 within six seconds:
+ready and on which ports; SIGTERM or SIGINT ends it with code 0 within seven seconds:
 
 1. health says NOT_SERVING, and nobody new is let in;
 2. the program closes its WebSockets with 1001 (RFC 6455, section 7.4.1);
@@ -32,6 +32,7 @@ from services.runtime.telemetry import Telemetry, configure_telemetry
 _READY_FD: Final = 1
 _DRAIN_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 2
+_FINISH_SECONDS: Final = _GRACE_SECONDS + 0.5
 _STOP_SECONDS: Final = 1.5
 _FLUSH_SECONDS: Final = 1.5
 
@@ -140,7 +141,7 @@ async def _drain(program: ServiceProgram, http: HttpServer, grpc: GrpcServer) ->
     await grpc.enter_shutdown()
     http.accept_no_more()
     await _within(_DRAIN_SECONDS, program.drain())
-    await asyncio.gather(grpc.stop(_GRACE_SECONDS), http.finish())
+    await _within(_FINISH_SECONDS, asyncio.gather(grpc.stop(_GRACE_SECONDS), http.finish()))
 
 
 async def _within(seconds: float, work: Awaitable[object]) -> None:
