@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from integration.environment.credentials import Credentials
 from integration.environment.programs import SERVICES, Programs
@@ -21,7 +21,7 @@ from tools.processes import (
 )
 
 _T = TypeVar("_T")
-_HEALTH_LIMIT_SECONDS = 60.0
+_HEALTH_LIMIT_SECONDS: Final = 60.0
 _STOP_LIMIT_SECONDS: Final = 10.0  # a service drains for up to seven
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from contracts.context import ThreadId
 from contracts.context.carriers.websocket import EventEnvelope
@@ -33,7 +33,7 @@ from integration.systems.watertight.description import (
     TOOL_EVENTS,
 )
 from integration.systems.watertight.directory import Directory
-from integration.systems.watertight.sockets import Sockets
+from integration.systems.watertight.sockets import Sockets, owns
 
 _STREAM_OF_EVENT: Final = {
     "agent_completed": EVENTS,
@@ -45,7 +45,18 @@ _STREAM_OF_ROLE: Final = {"user": MESSAGES, "agent": REPLIES}
 # Below the engine's own limit, so that what came so far is seen.
 _RESUME_LIMIT_SECONDS: Final = 8.0
 
+# How many messages an answer holds at most, as the backend documents.
+_MESSAGES_LIMIT: Final = 5_000
+# So many events are asked for again: four runs and a half.
+_OVERLAP_EVENTS: Final = 22
+
 _Send = Callable[[Call, str, ThreadId], Awaitable[Outcome]]
+
+
+class _FetchEvents(Protocol):
+    async def __call__(
+        self, thread_id: ThreadId, *, after_sequence: int, traceparent: str | None
+    ) -> Events: ...
 
 
 class Operations:
@@ -57,6 +68,7 @@ class Operations:
         self._connections = connections
         self._directory = directory
         self._sockets = sockets
+        self._heads: dict[ThreadId, int] = {}
         self._on_threads: dict[str, _Send] = {
             "send_message": self._send_message,
             "send_message_grpc": self._send_message_grpc,
@@ -168,16 +180,30 @@ class Operations:
         )
 
     async def _events(self, call: Call, token: str, thread_id: ThreadId) -> Outcome:
-        backend = self._connections.backend(call, token)
-        return _events(
-            call, Channel.HTTP, await backend.events(thread_id, traceparent=call.traceparent)
+        return await self._read_events(
+            call, thread_id, Channel.HTTP, self._connections.backend(call, token).events
         )
 
     async def _events_grpc(self, call: Call, token: str, thread_id: ThreadId) -> Outcome:
-        backend = self._connections.backend_grpc(call, token)
-        return _events(
-            call, Channel.GRPC, await backend.events(thread_id, traceparent=call.traceparent)
+        return await self._read_events(
+            call, thread_id, Channel.GRPC, self._connections.backend_grpc(call, token).events
         )
+
+    async def _read_events(
+        self, call: Call, thread_id: ThreadId, channel: Channel, fetch: _FetchEvents
+    ) -> Outcome:
+        """The newest events, page by page; the last look asks for all, from the first."""
+        # A stranger asks for an object of somebody's as for one that is nobody's.
+        known = self._heads.get(thread_id, 0) if owns(call) and not call.final else 0
+        after = max(0, known - _OVERLAP_EVENTS)
+        pages = [await fetch(thread_id, after_sequence=after, traceparent=call.traceparent)]
+        while pages[-1].events and pages[-1].events[-1].sequence < pages[-1].head_sequence:
+            after = pages[-1].events[-1].sequence
+            pages.append(await fetch(thread_id, after_sequence=after, traceparent=call.traceparent))
+        self._heads[thread_id] = pages[-1].head_sequence
+        seen = [each for page in pages for each in _event_entries(channel, page)]
+        issued = [each for page in pages for each in _requests(call, page.events)]
+        return Outcome.ok(pages[-1].answer.status, seen, issued=issued)
 
     async def _thread_usage(self, call: Call, token: str, thread_id: ThreadId) -> Outcome:
         backend = self._connections.backend(call, token)
@@ -224,20 +250,19 @@ def _threads(channel: Channel, listed: Threads) -> Outcome:
 
 def _messages(channel: Channel, listed: Messages) -> Outcome:
     found = [(_STREAM_OF_ROLE[each.role], None, _fields(each)) for each in listed.messages]
-    return Outcome.ok(
-        listed.answer.status, entries(channel, listed.answer, "backend: messages", found)
-    )
+    seen = entries(channel, listed.answer, "backend: messages", found)
+    if len(found) >= _MESSAGES_LIMIT:
+        # The backend gives the newest so many: what is not among them is not missing.
+        return Outcome.unknown("cut", seen)
+    return Outcome.ok(listed.answer.status, seen)
 
 
-def _events(call: Call, channel: Channel, listed: Events) -> Outcome:
-    """The events, each as one entry; a thread's own may tell the requests that made them."""
+def _event_entries(channel: Channel, page: Events) -> Iterator[Observation]:
     found = [
         (_STREAM_OF_EVENT.get(event.type, "other-events"), event.sequence, event.to_json())
-        for event in listed.events
+        for event in page.events
     ]
-    seen = entries(channel, listed.answer, "backend: events", found)
-    issued = _requests(call, listed.events) if not call.absent else ()
-    return Outcome.ok(listed.answer.status, seen, issued=issued)
+    return entries(channel, page.answer, "backend: events", found)
 
 
 def _requests(call: Call, events: tuple[EventEnvelope, ...]) -> Iterator[Issued]:

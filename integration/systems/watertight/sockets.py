@@ -26,6 +26,11 @@ from integration.systems.watertight.directory import Directory
 _CONTROL_FRAMES: Final = "control-frames"
 
 
+def owns(call: Call) -> bool:
+    """Whether a call asks for what its principal may have."""
+    return not call.absent and call.principal.authority.contains(call.scope)
+
+
 class Sockets:
     """Open WebSockets by principal and thread. Requests go over them where there are any."""
 
@@ -91,7 +96,7 @@ class Sockets:
         What is the principal's own is asked for on the connections that listen to it; what is
         another's, or nobody's, on any: should it be given, it comes where it must not.
         """
-        own = not call.absent and call.principal.authority.contains(call.scope)
+        own = owns(call)
         standing = [
             client
             for (principal, scope), clients in self._open.items()
