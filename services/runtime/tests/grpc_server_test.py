@@ -22,6 +22,7 @@ from contracts.context import (
     UserId,
     encode,
 )
+from services.runtime import grpc_request, grpc_standard
 from services.runtime.boundaries import Boundaries
 from services.runtime.calls import EdgeCall, HopCall
 from services.runtime.errors import NotFound, Unauthenticated, Unavailable
@@ -337,6 +338,98 @@ async def test_health_follows_readiness(running: _Running) -> None:
     statuses.append((await check(request)).status)
 
     assert [1, 2, 2] == statuses
+
+
+async def test_many_calls_on_one_connection(running: _Running) -> None:
+    """More calls at once than a connection may have wait for one another."""
+    stub: Any = running.channel.unary_unary(f"/{_LIST}")
+    codes = await _codes([stub(b"", metadata=(_GOOD,)) for _ in range(600)])
+
+    assert {"OK"} == codes
+
+
+async def _silence() -> AsyncIterator[bytes]:
+    await asyncio.Event().wait()
+    yield b""
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+async def _code(call: Any) -> str:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
+async def _codes(calls: list[Any]) -> set[str]:
+    async with asyncio.timeout(10):
+        return set(await asyncio.gather(*map(_code, calls)))
+
+
+async def test_silent_strangers_hold_no_calls(running: _Running) -> None:
+    """Calls whose request does not come are refused by their metadata; others are answered."""
+    method: Any = running.channel.stream_unary(f"/{_LIST}")
+    silent = [method(_silence()) for _ in range(300)]
+    status = await running.call(_LIST, _GOOD)
+    codes = await _codes(silent)
+
+    assert grpc.StatusCode.OK == status
+    assert {"UNAUTHENTICATED"} == codes
+
+
+async def test_requests_are_waited_for_with_a_limit(
+    running: _Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A known caller whose request does not come is told so, and so is one who sends none."""
+    monkeypatch.setattr(grpc_request, "REQUEST_SECONDS", 0.2)
+    method: Any = running.channel.stream_unary(f"/{_LIST}")
+    codes = [await _codes([method(one(), metadata=(_GOOD,))]) for one in (_silence, _nothing)]
+
+    assert [{"DEADLINE_EXCEEDED"}, {"INVALID_ARGUMENT"}] == codes
+    assert [] == running.servicer.calls
+
+
+_CHECK = "/grpc.health.v1.Health/Check"
+_REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+_WATCH = "/grpc.health.v1.Health/Watch"
+
+
+async def _read_all(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
+@pytest.mark.parametrize("method", [_CHECK, _WATCH, _REFLECTION])
+async def test_silence_ends_standard_calls(
+    running: _Running, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Health and reflection are open to anybody, and wait for nobody without a limit."""
+    monkeypatch.setattr(grpc_request, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(grpc_standard, "STANDARD_SECONDS", 0.2)
+    stub: Any = running.channel.stream_stream(method)
+
+    assert {"DEADLINE_EXCEEDED"} == await _codes([_read_all(stub(_silence()))])
+
+
+async def test_watchers_are_few_and_told_to_ask_again(
+    running: _Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More watchers than there may be are refused; the others end in time."""
+    monkeypatch.setattr(grpc_standard, "MAXIMUM_STANDARD_CALLS", 2)
+    monkeypatch.setattr(grpc_standard, "WATCH_SECONDS", 0.5)
+    stub: Any = running.channel.unary_stream(_WATCH)
+    watching = [stub(b"") for _ in range(2)]
+    first = [await one.read() for one in watching]
+    third = await _codes([_read_all(stub(b""))])
+    ends = await _codes([_read_all(one) for one in watching])
+
+    assert 2 * [b"\x08\x01"] == first
+    assert ({"RESOURCE_EXHAUSTED"}, {"DEADLINE_EXCEEDED"}) == (third, ends)
 
 
 def _server(boundaries: Boundaries) -> GrpcServer:
