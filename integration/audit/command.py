@@ -5,25 +5,32 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
 from integration.audit.adapter import Adapter
-from integration.audit.errors import HistoryError, PlanError, ReportDirectoryError
-from integration.audit.folder import fresh_report_folder
+from integration.audit.errors import (
+    HistoryError,
+    JsonFileError,
+    PlanError,
+    ReportDirectoryError,
+)
+from integration.audit.folder import fresh_report_folder, judged_report_folder
 from integration.audit.history import HistoryWriter
-from integration.audit.pages import HTML_NAME, write_json, write_report
+from integration.audit.json_file import JsonFile
+from integration.audit.pages import HTML_NAME, JSON_NAME, write_html, write_json
 from integration.audit.population import AuditPlan
 from integration.audit.records import NoteKind
 from integration.audit.report import Report, check_history
 from integration.audit.runner import HISTORY_NAME, run_audit
 from integration.audit.system import SystemDescription
-from integration.audit.terminal import LiveProgress, show
-from integration.audit.vocabulary import ExitCode
+from integration.audit.terminal import LiveProgress, Terminal, discard_output, show
+from integration.audit.vocabulary import ExitCode, Verdict
 
 DEFAULT_REPORT = "audit-report"
 
@@ -84,8 +91,8 @@ def main(
         if list(arguments[:1]) == ["check"]:
             return _check(arguments[1:], program)
         return _run(arguments, program, open_adapter, leaks)
-    except (_UsageError, PlanError, ReportDirectoryError, HistoryError, OSError) as error:
-        sys.stderr.write(f"{program}: {error}\n")
+    except (_UsageError, PlanError, ReportDirectoryError, JsonFileError, HistoryError) as error:
+        _complain(program, str(error))
         return ExitCode.USAGE
 
 
@@ -94,11 +101,18 @@ def _check(arguments: Sequence[str], program: str) -> int:
     parser.add_argument("history", metavar="HISTORY", help="a history.jsonl")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
     options = _parsed(parser, arguments)
-    json_path = _json_path(options.json)
-    report = check_history(_typed_path(options.history))
-    if json_path is not None:
-        write_json(report, json_path)
-    show(report, Console())
+    history = _typed_path(options.history)
+    json_file = _json_file(options.json)
+    if json_file is not None and json_file.path.resolve() == history.resolve():
+        raise JsonFileError(options.json, "it is the history that is to be judged")
+    with json_file or nullcontext():
+        try:
+            report = check_history(history)
+        except OSError as error:
+            raise _UsageError(str(error)) from error
+    if json_file is not None:
+        _write(program, json_file.path, partial(json_file.write, report))
+    _print(program, partial(show, report, Terminal()))
     return report.verdict.exit_code
 
 
@@ -122,16 +136,55 @@ def _run(
     plan = AuditPlan(
         options.tenants, options.users, options.threads, options.operations, options.seed
     )
-    json_path = _json_path(options.json)
-    directory = fresh_report_folder(_typed_path(options.report))
-    console = Console()
-    report = _audit(Launch(options.leak, directory, plan), program, open_adapter, console)
-    write_report(report, directory)
-    if json_path is not None:
-        write_json(report, json_path)
-    show(report, console)
-    console.print(f"report: {directory / HTML_NAME}", highlight=False, soft_wrap=True)
+    directory = judged_report_folder(_typed_path(options.report))
+    json_file = _json_file(options.json)
+    inside = json_file is not None and json_file.belongs_to(directory)
+    if inside:
+        fresh_report_folder(directory)
+    terminal = Terminal()
+    try:
+        with json_file or nullcontext():
+            if not inside:
+                fresh_report_folder(directory)
+            report = _audit(Launch(options.leak, directory, plan), program, open_adapter, terminal)
+    except (OSError, HistoryError) as error:
+        _complain(program, f"there is no history to judge: {error}")
+        return Verdict.INCONCLUSIVE.exit_code
+    _write(program, directory / JSON_NAME, partial(write_json, report, directory / JSON_NAME))
+    _write(program, directory / HTML_NAME, partial(write_html, report, directory / HTML_NAME))
+    if json_file is not None:
+        _write(program, json_file.path, partial(json_file.write, report))
+    _print(program, partial(_tell, report, directory, terminal))
     return report.verdict.exit_code
+
+
+def _tell(report: Report, directory: Path, console: Console) -> None:
+    show(report, console)
+    if (directory / HTML_NAME).exists():
+        console.print(f"report: {directory / HTML_NAME}", highlight=False, soft_wrap=True)
+
+
+def _write(program: str, path: Path, write: Callable[[], None]) -> None:
+    """Write a file of the report. Where that fails it is said, and the verdict stands."""
+    try:
+        write()
+    except OSError as error:
+        _complain(program, f"{path} was not written: {error.strerror or error}")
+        # Half a file would be taken for a whole one.
+        if path.is_file():
+            path.unlink()
+
+
+def _print(program: str, print_report: Callable[[], None]) -> None:
+    try:
+        print_report()
+    except OSError as error:
+        discard_output()
+        _complain(program, f"the report was not shown: {error.strerror or error}")
+
+
+def _complain(program: str, message: str) -> None:
+    sys.stderr.write(f"{program}: {message}\n")
 
 
 def _audit(launch: Launch, program: str, open_adapter: OpenAdapter, console: Console) -> Report:
@@ -157,7 +210,10 @@ def _audit(launch: Launch, program: str, open_adapter: OpenAdapter, console: Con
             description = SystemDescription(program, (), ())
             with HistoryWriter(path, description, launch.plan) as history:
                 history.note(NoteKind.ADAPTER, "the system could not be opened")
-        report = check_history(path)
+        try:
+            report = check_history(path)
+        except HistoryError as error:
+            raise HistoryError(path, fault or error.reason) from error
     return report.with_reason(fault) if fault else report
 
 
@@ -197,10 +253,5 @@ def _typed_path(text: str) -> Path:
     return Path(os.environ.get("BUILD_WORKING_DIRECTORY", ".")) / text
 
 
-def _json_path(text: str | None) -> Path | None:
-    """Give the path of `--json`, which must be writable before anything runs."""
-    if text is None:
-        return None
-    path = _typed_path(text)
-    with path.open("a", encoding="utf-8"):
-        return path
+def _json_file(text: str | None) -> JsonFile | None:
+    return None if text is None else JsonFile(text, _typed_path(text))

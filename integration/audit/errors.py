@@ -5,6 +5,7 @@ AuditError
 ├── IdentifierError: an identifier cannot serve as a canary
 ├── SubscriptionRefusedError: raised by adapters when the system turns a subscriber away
 ├── ReportDirectoryError: a report cannot be written there
+├── JsonFileError: the file of `--json` cannot be written there
 └── HistoryError
     ├── NotAHistoryError: the file does not begin with a history's header
     ├── UnsupportedVersionError: a later version of the format
@@ -72,6 +73,20 @@ class ReportDirectoryError(AuditError):
     def __str__(self) -> str:
         """Name the directory and the reason."""
         return f"cannot write a report to {self.directory}: {self.reason}"
+
+
+class JsonFileError(AuditError):
+    """The file of `--json` cannot be written."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        """Keep the path as it was typed, and the reason."""
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Name the option, the path and the reason."""
+        return f"--json {self.path}: {self.reason}"
 
 
 class HistoryError(AuditError):

@@ -10,15 +10,29 @@ MARKER_NAME = ".watertight-report"
 _MARKER = "This folder is a Watertight report. The next audit replaces it whole.\n"
 
 
+def judged_report_folder(directory: Path) -> Path:
+    """Give a folder's whole path when a report may be written there; nothing is touched.
+
+    `ReportDirectoryError` when what is there already is no report.
+    """
+    directory = directory.expanduser()
+    try:
+        directory = directory.resolve()
+        _judge(directory)
+    except OSError as error:
+        raise ReportDirectoryError(directory, error.strerror or str(error)) from error
+    return directory
+
+
 def fresh_report_folder(directory: Path) -> Path:
     """Give an empty folder for a report, where an earlier report may have been.
 
     What is there already and is no report stays untouched: `ReportDirectoryError`.
     """
-    directory = directory.expanduser()
+    directory = judged_report_folder(directory)
     try:
-        directory = directory.resolve()
-        _remove_earlier(directory)
+        if directory.exists() and any(directory.iterdir()):
+            shutil.rmtree(directory)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / MARKER_NAME).write_text(_MARKER, encoding="utf-8")
         with tempfile.TemporaryFile(dir=directory):
@@ -28,15 +42,12 @@ def fresh_report_folder(directory: Path) -> Path:
     return directory
 
 
-def _remove_earlier(directory: Path) -> None:
+def _judge(directory: Path) -> None:
     if not directory.exists():
         return
     if not directory.is_dir():
         raise ReportDirectoryError(directory, "it is a file")
-    if not any(directory.iterdir()):
-        return
-    if not (directory / MARKER_NAME).is_file():
+    if any(directory.iterdir()) and not (directory / MARKER_NAME).is_file():
         raise ReportDirectoryError(
             directory, "it holds files that are no earlier report; name another folder"
         )
-    shutil.rmtree(directory)

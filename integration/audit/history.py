@@ -40,7 +40,11 @@ class HistoryWriter:
         self._origin = monotonic_ns()
         self._numbers: dict[Scope, int] = {}
         moment = started or datetime.now(UTC)
-        self._append(header_fields(Header(description, plan, moment.isoformat())))
+        try:
+            self._append(header_fields(Header(description, plan, moment.isoformat())))
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         """Use the history until the block ends."""

@@ -16,7 +16,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 def write_report(report: Report, directory: Path) -> None:
     """Write both forms beside the history."""
     write_json(report, directory / JSON_NAME)
-    (directory / HTML_NAME).write_text(html(report), encoding="utf-8")
+    write_html(report, directory / HTML_NAME)
+
+
+def write_html(report: Report, path: Path) -> None:
+    """Write the page for people."""
+    path.write_text(html(report), encoding="utf-8")
 
 
 def write_json(report: Report, path: Path) -> None:

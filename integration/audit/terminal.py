@@ -1,5 +1,7 @@
 """What people see in their terminal: live progress, and the report as tables."""
 
+import os
+import sys
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +29,22 @@ _STYLES = {
 }
 _WITNESSES_SHOWN = 5
 _REASONS_SHOWN = 10
+
+
+class Terminal(Console):
+    """Standard output. That nobody reads it, or that it is full, changes no verdict."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on without output: `audit | head` must leave with the verdict's code."""
+        self.quiet = True
+        discard_output()
+
+
+def discard_output() -> None:
+    """Lead standard output to nowhere, so that nothing fails again when the program flushes it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 class LiveProgress:
