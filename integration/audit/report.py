@@ -35,7 +35,8 @@ class ChannelResult:
 class AnomalyResult:
     """What is known of one anomaly."""
 
-    count: int
+    count: int | None
+    """How often it was found; `None`, never 0, where nothing looked."""
     checks: int | None
     """How often was looked; `None` where nothing looked."""
     consequence: str
@@ -153,9 +154,11 @@ def _channels(examination: Examination) -> dict[Channel, ChannelResult]:
 
 
 def _anomaly(examination: Examination, anomaly: Anomaly) -> AnomalyResult:
+    count = examination.findings.counts[anomaly]
+    checks = examination.findings.checks(anomaly)
     return AnomalyResult(
-        count=examination.findings.counts[anomaly],
-        checks=examination.findings.checks(anomaly),
+        count=None if checks is None and not count else count,
+        checks=checks,
         consequence=anomaly.consequence.value,
         meaning=anomaly.meaning,
     )

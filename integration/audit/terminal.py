@@ -158,7 +158,7 @@ def _anomalies(report: Report) -> Table:
     for anomaly, result in report.anomalies.items():
         checks = "[dim]not checked" if result.checks is None else str(result.checks)
         found = f"[bold red]{result.count}" if result.count else "0"
-        if result.checks is None and not result.count:
+        if result.count is None:
             found = "[dim]-"
         table.add_row(anomaly.value, found, checks)
     return table

@@ -72,7 +72,12 @@ def test_the_document_has_what_it_promises(typed_in: Path) -> None:
     assert document["channels"]["traces"]["observations"] is None
     assert [anomaly.value for anomaly in Anomaly] == list(document["anomalies"])
     assert document["anomalies"]["cross-thread-read"]["count"] > 0
-    assert document["anomalies"]["phantom-continuity"]["checks"] is None
+    unchecked = document["anomalies"]["phantom-continuity"]
+    assert (None, None) == (unchecked["count"], unchecked["checks"])
+    assert 0 == document["anomalies"]["misroute"]["count"]
+    assert not any(
+        each["count"] == 0 and each["checks"] is None for each in document["anomalies"].values()
+    )
     assert all(metric.keys() == {"value", "unit"} for metric in document["metrics"].values())
     assert document["duration_seconds"] > 0
     witness = document["witnesses"][0]

@@ -73,7 +73,7 @@ async def test_a_fault_is_found_by_its_name(tmp_path: Path, fault: str) -> None:
     lost = anomaly is Anomaly.LOST_DELIVERY and fault == "lost"
     assert (Verdict.LOSS if lost else report.verdict) is report.verdict
     assert report.verdict in (Verdict.LEAK, Verdict.LOSS)
-    assert report.anomalies[anomaly].count > 0
+    assert report.anomalies[anomaly].count
     witness = next(each for each in report.witnesses if each.anomaly == anomaly)
     assert witness.writer
     assert witness.observer
