@@ -33,10 +33,12 @@ _PROBE_LIMIT_SECONDS = 0.3
 # A single command, perhaps with a subcommand; keys by pattern, perhaps for one direction; channels.
 _EXACT_RULE = re.compile(
     r"[+-][a-z][a-z0-9.-]*(\|[a-z-]+)?"
-    r"|(%(R|W|RW))?~(?!\*+$)\S+"
-    r"|&(?!\*+$)\S+"
+    r"|(%(R|W|RW))?~(?!\*+$)[^\s()]+"
+    r"|&(?!\*+$)[^\s()]+"
     r"|-@all|resetkeys|resetchannels"
 )
+# Rules for further commands, on keys of their own.
+_SELECTOR = re.compile(r"\(([^()]+)\)")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
 
 
@@ -136,7 +138,8 @@ class ValkeyServer:
     def add_user(self, name: str, rules: Sequence[str]) -> ValkeyUser:
         """A user with a new password who may do exactly what the rules say, and nothing before.
 
-        Rules are single commands (``+get``), key patterns (``%RW~…``) and channels (``&…``).
+        Rules are single commands (``+get``), key patterns (``%RW~…``) and channels (``&…``), and
+        selectors (``(%W~… +xadd)``): further commands, each on the keys of its selector alone.
         Categories, all keys and all channels are refused with AclRuleError: ``+@all -@dangerous``
         with a key pattern still shows others' keys by SCAN and others' channels by PUBSUB.
         An existing user is replaced.
@@ -145,8 +148,10 @@ class ValkeyServer:
             message = f"{name!r} is no name for a service's user"
             raise ValueError(message)
         for rule in rules:
-            if not _EXACT_RULE.fullmatch(rule):
-                raise AclRuleError(name, rule)
+            selector = _SELECTOR.fullmatch(rule)
+            for part in (rule,) if selector is None else selector[1].split(" "):
+                if not _EXACT_RULE.fullmatch(part):
+                    raise AclRuleError(name, rule)
         user = ValkeyUser(name, new_password())
         self._administrate("ACL", "SETUSER", name, "reset", "on", acl_hash(user.password), *rules)
         self._administrate("ACL", "SAVE")  # to the file, for the next start

@@ -100,7 +100,12 @@ def test_wrong_password_is_refused(valkey: ValkeyServer, alpha: redis.Redis) -> 
         "#" + "0" * 64,
         "on",
         "reset",
-        "(~wt:* +get)",
+        "(~* +get)",
+        "(~wt:* +@read)",
+        "(~wt:* +get",
+        "(~wt:* (+get))",
+        "(~wt:*  +get)",
+        "()",
         "",
         "~a b",
     ],
@@ -114,12 +119,33 @@ def test_rules_beyond_an_exact_list_are_refused(valkey: ValkeyServer, rule: str)
 
 
 @pytest.mark.parametrize(
-    "rule", ["+get", "+client|setname", "%W~wt:stream:usage", "%RW~wt:*", "&wt:a:*", "resetkeys"]
+    "rule",
+    [
+        "+get",
+        "+client|setname",
+        "%W~wt:stream:usage",
+        "%RW~wt:*",
+        "&wt:a:*",
+        "resetkeys",
+        "(%W~wt:stream:usage +xadd +xlen)",
+    ],
 )
 def test_exact_rules_are_taken(valkey: ValkeyServer, rule: str) -> None:
     """Single commands and subcommands, patterns with a prefix, and what takes rights away."""
     valkey.add_user("careful", [rule])
     valkey.admin.acl_deluser("careful")
+
+
+def test_selector_gives_its_commands_on_its_keys_alone(valkey: ValkeyServer) -> None:
+    """What a user may do to its own keys it may not do to a selector's, nor the other way round."""
+    valkey.add_user("gamma", ["~wt:gamma:*", "+set", "+del", "(%W~wt:stream +xadd)"])
+    with client(valkey.url("gamma")) as gamma:
+        gamma.set("wt:gamma:key", "value")
+        gamma.xadd("wt:stream", {"field": "value"})
+        for command in ("SET wt:stream x", "DEL wt:stream", "XADD wt:gamma:key * field value"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                gamma.execute_command(*command.split())
+    valkey.admin.acl_deluser("gamma")
 
 
 @pytest.mark.parametrize("name", ["", "admin", "default", "Alpha", "a b"])
