@@ -27,6 +27,7 @@ from services.runtime.auth_client import AuthClient
 from services.runtime.authentication import TokenAuthenticator
 from services.runtime.boundaries import Boundaries
 from services.runtime.calls import new_id
+from services.runtime.confirmations import Confirmations
 from services.runtime.grpc_server import GrpcServer
 from services.runtime.http import answers, create_app
 from services.runtime.lifecycle import run
@@ -65,7 +66,10 @@ class BackendProgram:
         self._wake_ups = WakeUps(self._redis, NAMESPACE)
         self._announcements = Announcements(self._redis)
         self._producer = StreamProducer(redis_url)
-        self._relay = OutboxRelay(settings.relay_postgres_url.get_secret_value(), self._producer)
+        self._confirmations = Confirmations(redis_url)
+        self._relay = OutboxRelay(
+            settings.relay_postgres_url.get_secret_value(), self._producer, self._confirmations
+        )
         self._analytics = AnalyticsClient(settings.analytics_grpc_target, self._auth)
         self._hub = Hub(StoredEvents(self._database), self._wake_ups)
         self._tickets = Tickets(self._redis, clock=_now)
@@ -131,6 +135,7 @@ class BackendProgram:
         await self._wake_ups.stop()
         await self._feed.stop()
         await self._producer.close()
+        await self._confirmations.close()
         await self._analytics.close()
         await self._auth.close()
         await self._redis.close()

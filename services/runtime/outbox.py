@@ -1,8 +1,11 @@
 """The outbox: what is to be published is written in the transaction that it tells of.
 
-A relay with a role of its own, which has rights on this one table, publishes the rows in order and
-then deletes them. A crash between the two publishes a row again: at least once. Who consumes it
-makes its effect once, by the event's identifier.
+A relay with a role of its own, which has rights on this one table, publishes the rows in order. A
+row stays until its consumer has confirmed it, which it does after its own commit: that Redis took
+an entry says nothing, for it may come back empty. A row that nobody has confirmed after 10 s is
+published again, and then ever more seldom, up to once in 80 s: a consumer that is away finds few
+repetitions when it is back. So publication is at least once; who consumes makes the effect once, by
+the event's identifier. A confirmation that is lost costs one publication more.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.context import ScopeKind, UserExecutionContext
 from contracts.context.carriers.entry import MAXIMUM_ENTRY_BYTES
+from services.runtime.confirmations import Confirmations
 from services.runtime.errors import InvalidArgument, Unavailable
 from services.runtime.logging import error_fields, service_logger
 from services.runtime.policies import Command, admit_role, secure_table
@@ -34,36 +38,55 @@ CREATE TABLE outbox (
     user_id text NOT NULL,
     thread_id text NOT NULL,
     outbox_id bigint GENERATED ALWAYS AS IDENTITY,
+    usage_id text NOT NULL,
     entry bytea NOT NULL CHECK (length(entry) <= {MAXIMUM_ENTRY_BYTES}),
     enqueued_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, user_id, thread_id, outbox_id)
+    due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    sendings smallint NOT NULL DEFAULT 0,
+    PRIMARY KEY (tenant_id, user_id, usage_id, outbox_id)
 )
 """
 _INSERT: Final = text(
-    "INSERT INTO outbox (tenant_id, user_id, thread_id, entry)"
-    " VALUES (:tenant_id, :user_id, :thread_id, :entry)"
+    "INSERT INTO outbox (tenant_id, user_id, thread_id, usage_id, entry)"
+    " VALUES (:tenant_id, :user_id, :thread_id, :usage_id, :entry)"
 )
+# Within a thread the times at which rows are due are in the order of their writing, which the
+# thread's row lock serialises: they are the clock's, and not the transaction's.
 _SELECT: Final = (
-    "SELECT outbox_id, entry FROM outbox ORDER BY outbox_id LIMIT $1 FOR UPDATE SKIP LOCKED"
+    "SELECT outbox_id, entry FROM outbox WHERE due_at <= clock_timestamp()"
+    " ORDER BY due_at, outbox_id LIMIT $1 FOR UPDATE SKIP LOCKED"
 )
-_DELETE: Final = "DELETE FROM outbox WHERE outbox_id = ANY($1::bigint[])"
+_SENT: Final = (
+    "UPDATE outbox SET sendings = least(sendings + 1, 100), due_at = clock_timestamp()"
+    " + make_interval(secs => $2::float8 * (1 << least(sendings, 3)))"
+    " WHERE outbox_id = ANY($1::bigint[])"
+)
+# Of several relays each reads all confirmations. One whose row is locked leaves it to the other,
+# which reads the confirmation after its own commit; or the row is sent, and confirmed, again.
+_DELETE: Final = (
+    "DELETE FROM outbox WHERE outbox_id = ANY(ARRAY("
+    "SELECT outbox_id FROM outbox JOIN unnest($1::text[], $2::text[], $3::text[])"
+    " AS confirmed (tenant_id, user_id, usage_id) USING (tenant_id, user_id, usage_id)"
+    " FOR UPDATE OF outbox SKIP LOCKED))"
+)
 
 
 def create_outbox(role: str, relay_role: str) -> list[str]:
     """The table, its policies and grants, for a migration.
 
-    The service adds rows under a thread's scope and cannot read any; the relay reads and
-    deletes all.
+    The service adds rows under a thread's scope and cannot read any; the relay reads and deletes
+    all, and changes when one is due.
     """
     return [
         _TABLE,
         "CREATE INDEX outbox_order ON outbox (outbox_id)",
+        "CREATE INDEX outbox_due ON outbox (due_at, outbox_id)",
         *secure_table("outbox", role=role, insert=(ScopeKind.THREAD,)),
         *admit_role(
             "outbox",
             role=relay_role,
             commands=(Command.SELECT, Command.DELETE),
-            lock_only="enqueued_at",
+            update=("due_at", "sendings"),
         ),
     ]
 
@@ -83,6 +106,7 @@ async def write_outbox(
         "tenant_id": context.tenant_id,
         "user_id": context.user_id,
         "thread_id": context.thread_id,
+        "usage_id": entry.event.usage_id,
         "entry": encoded,
     }
     await session.execute(_INSERT, row)
@@ -97,15 +121,27 @@ class OutboxRelay:
     Args:
         url: of the database under the relay's role.
         producer: where the entries go.
+        confirmations: what their consumers are done with.
         poll_seconds: how often to look when nobody calls `wake`.
+        resend_seconds: after which a row that nobody has confirmed goes out again; twice as long
+            after each time, three times over.
         batch: rows for each transaction.
     """
 
     def __init__(
-        self, url: str, producer: StreamProducer, *, poll_seconds: float = 0.5, batch: int = 100
+        self,
+        url: str,
+        producer: StreamProducer,
+        confirmations: Confirmations,
+        *,
+        poll_seconds: float = 0.5,
+        resend_seconds: float = 10.0,
+        batch: int = 100,
     ) -> None:
         self._url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
         self._producer = producer
+        self._confirmations = confirmations
+        self._resend_seconds = resend_seconds
         self._poll_seconds = poll_seconds
         self._batch = batch
         self._woken = asyncio.Event()
@@ -146,7 +182,10 @@ class OutboxRelay:
         try:
             while not self._stopping:
                 self._woken.clear()
-                if await self._publish_batch(connection) < self._batch:
+                # First: rows that are done with are not sent again, nor does a full stream keep
+                # them.
+                settled = await self._settle(connection)
+                if await self._publish_batch(connection) < self._batch and not settled:
                     await self._wait(self._poll_seconds)
         finally:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -167,13 +206,28 @@ class OutboxRelay:
             server_settings=settings,
         )
 
+    async def _settle(self, connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+        """Deletes what was confirmed; whether there may be more confirmations to read at once."""
+        page = await self._confirmations.read()
+        if page.confirmed:
+            columns = zip(
+                *((c.tenant_id, c.user_id, c.usage_id) for c in page.confirmed), strict=True
+            )
+            try:
+                await connection.execute(_DELETE, *(list(column) for column in columns))
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise (typed_error(error) or Unavailable()) from error
+        self._confirmations.done(page)
+        return page.full
+
     async def _publish_batch(self, connection: asyncpg.Connection[asyncpg.Record]) -> int:
         try:
             async with connection.transaction():
                 rows = await connection.fetch(_SELECT, self._batch)
                 if rows:
                     await self._producer.add([row["entry"] for row in rows])
-                    await connection.execute(_DELETE, [row["outbox_id"] for row in rows])
+                    sent = [row["outbox_id"] for row in rows]
+                    await connection.execute(_SENT, sent, self._resend_seconds)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise (typed_error(error) or Unavailable()) from error
         self.published += len(rows)

@@ -105,16 +105,15 @@ def secure_table(
 
 
 def admit_role(
-    table: str, *, role: str, commands: Collection[Command], lock_only: str | None = None
+    table: str, *, role: str, commands: Collection[Command], update: Collection[str] = ()
 ) -> list[str]:
     """Admits a role of a relay or a clean-up to all rows of one table, which serves no user.
 
     Args:
         table: a table under `secure_table`.
         role: the role; it should have rights on no other table.
-        commands: what it may do.
-        lock_only: a column; `FOR UPDATE` asks for the right to update one, and the policy lets no
-            update through.
+        commands: what it may do to whole rows.
+        update: the columns that it may change, and no other; `FOR UPDATE` asks for one.
     """
     name = f"{checked_name(table)}_{checked_name(role)}"
     statements = [
@@ -123,10 +122,11 @@ def admit_role(
     ]
     if commands:
         statements.append(f"GRANT {', '.join(commands)} ON {table} TO {role}")
-    if lock_only is not None:
+    if update:
+        columns = ", ".join(checked_name(column) for column in update)
         statements += [
-            _policy(f"{name}_lock", table, Command.UPDATE, role, "true", "false"),
-            f"GRANT UPDATE ({checked_name(lock_only)}) ON {table} TO {role}",
+            _policy(f"{name}_update", table, Command.UPDATE, role, "true", "true"),
+            f"GRANT UPDATE ({columns}) ON {table} TO {role}",
         ]
     return statements
 

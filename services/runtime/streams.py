@@ -6,6 +6,13 @@ itself, narrowed to the scope of the entry at hand, and of nothing else that it 
 Nothing unprocessed is ever trimmed. `MAXLEN` on XADD would drop the oldest entries, which may be
 the ones that nobody has processed; so the consumer trims, up to its group's oldest pending entry,
 what was processed over a minute ago. The producer stops at a limit; the rows wait in the outbox.
+
+The stream is transport, and no store: a Redis that comes back empty loses nothing for ever. What a
+consumer is done with it tells on `<stream>:stored`, by identifiers alone, after its own commit, and
+for an entry that comes again as well; the outbox keeps each row until then, and sends it again. A
+dead letter is confirmed too, as dead: the stream of dead letters has it, and sending it again would
+only add another. That stream of confirmations is cut at a length, for one that is lost costs one
+sending more. See `confirmations` and `outbox`.
 """
 
 from __future__ import annotations
@@ -19,9 +26,15 @@ from typing import Any, Final, cast
 
 from grpc import StatusCode
 from prometheus_client import Counter
+from redis.asyncio.client import Pipeline
 from redis.exceptions import ResponseError
 
 from contracts.context import UserExecutionContext
+from contracts.context.carriers.confirmation import (
+    Outcome,
+    confirmation_of,
+    write_confirmation,
+)
 from contracts.context.carriers.entry import ENTRY_FIELD, MAXIMUM_ENTRY_BYTES, read_entry
 from services.runtime.errors import Unavailable, from_error
 from services.runtime.logging import error_fields, service_logger
@@ -43,6 +56,11 @@ _CLAIM_PAGES: Final = 20
 _TRANSIENT: Final = frozenset(
     {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED}
 )
+
+
+def confirmations_of(stream: str) -> str:
+    """The stream on which the consumers of another confirm what they are done with."""
+    return f"{stream}:stored"
 
 
 class BacklogFull(Unavailable):
@@ -103,6 +121,7 @@ class ConsumerLimits:
     retention_seconds: float = 60.0
     attempts: int = 5
     dead_letters: int = 10_000
+    confirmations: int = 10_000
 
 
 def context_of(fields: Fields) -> tuple[UserExecutionContext, UsageEntry]:
@@ -122,7 +141,8 @@ class StreamConsumer:
         group: the consumer group; made where it is missing, from the stream's beginning.
         handler: does the work of one entry under its context. It may be called again with the same
             entry, and must then change nothing.
-        stream: the stream's name; dead letters go to `<stream>:dead`.
+        stream: the stream's name; dead letters go to `<stream>:dead`, confirmations to
+            `<stream>:stored`.
         limits: how it takes its work.
     """
 
@@ -139,6 +159,7 @@ class StreamConsumer:
         self._client = connect(url, pool_size=2, command_seconds=self._limits.block_seconds + 2.0)
         self._stream = stream
         self._dead = f"{stream}:dead"
+        self._confirmations = confirmations_of(stream)
         # All processes of a group have one name: who holds an entry is judged by its idle time, and
         # names of processes that are gone would pile up.
         self._group = self._name = group
@@ -204,7 +225,7 @@ class StreamConsumer:
             count=self._limits.batch,
             block=int(self._limits.block_seconds * _MILLISECONDS),
         )
-        return _entries_of_streams(answer)
+        return entries_of_streams(answer)
 
     async def _claim(self) -> None:
         """Takes over what was delivered and never acknowledged, from whomever."""
@@ -253,7 +274,10 @@ class StreamConsumer:
             await self._handler(context, entry)
         except Exception as error:  # noqa: BLE001 -- judged below
             return await self._failed(identifier, fields, error)
-        await self._client.xack(self._stream, self._group, identifier)
+        pipeline = self._client.pipeline(transaction=False)
+        self._confirm(pipeline, fields, Outcome.STORED)
+        _ = pipeline.xack(self._stream, self._group, identifier)
+        await pipeline.execute()
         ENTRIES.labels("handled").inc()
         return True
 
@@ -286,6 +310,7 @@ class StreamConsumer:
             {"id": identifier, "reason": reason, ENTRY_FIELD: kept},
             maxlen=self._limits.dead_letters,
         )
+        self._confirm(pipeline, fields or {}, Outcome.DEAD)
         _ = pipeline.xack(self._stream, self._group, identifier)
         await pipeline.execute()
         ENTRIES.labels(reason).inc()
@@ -293,14 +318,24 @@ class StreamConsumer:
             "stream entry is dead", entry=identifier.decode(), reason=reason, **error_fields(error)
         )
 
+    def _confirm(self, pipeline: Pipeline, fields: Fields, outcome: Outcome) -> None:
+        # Before the acknowledgement: should this end between the two, the entry comes once more.
+        if (confirmation := confirmation_of(fields, outcome)) is not None:
+            _ = pipeline.xadd(
+                self._confirmations,
+                dict[Any, Any](write_confirmation(confirmation)),
+                maxlen=self._limits.confirmations,
+                approximate=True,
+            )
+
     async def _pause(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.retry_seconds):
                 await self._stopping.wait()
 
 
-def _entries_of_streams(answer: Any) -> list[Entry]:
-    """The entries of XREADGROUP's answer, which is a map in RESP3 and a list in RESP2."""
+def entries_of_streams(answer: Any) -> list[Entry]:
+    """The entries that XREAD or XREADGROUP gave: in a map by RESP3, in a list by RESP2."""
     streams = answer.values() if isinstance(answer, dict) else [s for _, s in answer or ()]
     return [entry for stream in streams for entry in stream]
 

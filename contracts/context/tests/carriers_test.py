@@ -27,6 +27,13 @@ from contracts.context import (
     UserId,
     encode,
 )
+from contracts.context.carriers.confirmation import (
+    Confirmation,
+    Outcome,
+    confirmation_of,
+    read_confirmation,
+    write_confirmation,
+)
 from contracts.context.carriers.edge import read_bearer
 from contracts.context.carriers.entry import make_usage_entry, read_entry, write_entry
 from contracts.context.carriers.hop import (
@@ -179,6 +186,41 @@ def test_malformed_entries_are_refused(fields: dict[bytes, bytes]) -> None:
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
+
+
+def test_a_confirmation_names_the_entrys_own_usage() -> None:
+    """What was written is read back, and holds identifiers alone."""
+    entry = make_usage_entry(CONTEXT, UsageEvent(usage_id="x", thread_id="th", run_id="r"), "", NOW)
+    confirmation = confirmation_of(
+        {name.encode(): value for name, value in write_entry(entry).items()}, Outcome.STORED
+    )
+    assert confirmation is not None
+    fields = write_confirmation(confirmation)
+
+    assert {"tenant_id": "t", "user_id": "u", "usage_id": "x", "outcome": "stored"} == fields
+    assert Confirmation(TenantId("t"), UserId("u"), "x", Outcome.STORED) == read_confirmation(
+        {name.encode(): value.encode() for name, value in fields.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {b"entry": b""}, {b"entry": b"\xff"}, {b"entry": b"x" * 5000}, {b"other": b"x"}]
+)
+def test_an_entry_that_does_not_say_whose_it_is_is_not_confirmed(
+    fields: dict[bytes, bytes],
+) -> None:
+    """There is nobody to tell."""
+    assert confirmation_of(fields, Outcome.DEAD) is None
+
+
+@pytest.mark.parametrize("name", [b"tenant_id", b"user_id", b"usage_id", b"outcome"])
+@pytest.mark.parametrize("value", [None, b"", b"\xff", b"x" * 65, b"a\0b"])
+def test_malformed_confirmations_are_refused(name: bytes, value: bytes | None) -> None:
+    """Each field must be there and be what it says."""
+    sound = {b"tenant_id": b"t", b"user_id": b"u", b"usage_id": b"x", b"outcome": b"stored"}
+    fields = {key: field for key, field in sound.items() if key != name}
+    with pytest.raises(ContextError):
+        read_confirmation(fields if value is None else {**fields, name: value})
 
 
 def test_a_trace_is_continued() -> None:

@@ -1,4 +1,4 @@
-"""The observer of Redis streams: every entry, those that were given up on included."""
+"""The observer of Redis streams: every entry and confirmation, and what was given up on."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from google.protobuf.json_format import MessageToJson
 from redis.asyncio import Redis
 
 from contracts.context import ContextError
+from contracts.context.carriers.confirmation import Confirmation, read_confirmation
 from contracts.context.carriers.entry import read_entry
 from contracts.context.carriers.trace import TRACEPARENT_KEY, read_traceparent
 from integration.audit import Channel, Observation
 
 USAGE_STREAM: Final = "wt:stream:usage"
 DEAD_LETTERS: Final = f"{USAGE_STREAM}:dead"
+CONFIRMATIONS: Final = f"{USAGE_STREAM}:stored"
 _BLOCK_MILLISECONDS: Final = 500
 _BATCH: Final = 500
 
 
 async def follow_streams(redis: Redis) -> AsyncIterator[Observation]:
     """Every entry from the first one on, as it is added; a consumer may remove it afterwards."""
-    positions: dict[Any, Any] = {USAGE_STREAM: "0", DEAD_LETTERS: "0"}
+    positions: dict[Any, Any] = dict.fromkeys((USAGE_STREAM, DEAD_LETTERS, CONFIRMATIONS), "0")
     while True:
         found: Any = await redis.xread(positions, count=_BATCH, block=_BLOCK_MILLISECONDS)
         for raw, batch in found:
@@ -45,13 +47,14 @@ async def observe_streams(redis: Redis) -> AsyncIterator[Observation]:
 
 
 def _observation(stream: str, fields: Mapping[bytes, bytes]) -> Observation:
+    source = f"redis: {stream}"
     try:
+        if stream == CONFIRMATIONS:
+            return _confirmation(read_confirmation(fields), fields, source)
         context, entry = read_entry(fields)
     except ContextError:
         text = repr(dict(fields))
-        return Observation(
-            Channel.REDIS_STREAMS, text, attribution={}, allowed=(), source=f"redis: {stream}"
-        )
+        return Observation(Channel.REDIS_STREAMS, text, attribution={}, allowed=(), source=source)
     trace = read_traceparent([(TRACEPARENT_KEY, entry.traceparent)])
     attribution = {
         "tenant": str(context.tenant_id),
@@ -65,5 +68,17 @@ def _observation(stream: str, fields: Mapping[bytes, bytes]) -> Observation:
         Channel.REDIS_STREAMS,
         MessageToJson(entry, indent=None),
         attribution=attribution,
-        source=f"redis: {stream}",
+        source=source,
+    )
+
+
+def _confirmation(
+    confirmation: Confirmation, fields: Mapping[bytes, bytes], source: str
+) -> Observation:
+    """It is its user's, and all of it is looked at: a field too many as well."""
+    return Observation(
+        Channel.REDIS_STREAMS,
+        repr(dict(fields)),
+        attribution={"tenant": str(confirmation.tenant_id), "user": str(confirmation.user_id)},
+        source=source,
     )

@@ -36,15 +36,18 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 REDIS_RULES: Final = (
     "%RW~wt:probe:*",
     "&wt:probe:*",
-    "%W~wt:stream:usage",
     *(f"+{c}" for c in ("get", "set", "getdel", "del", "eval", "publish")),
-    *(f"+{c}" for c in ("subscribe", "unsubscribe", "ping", "xadd", "xlen")),
+    *(f"+{c}" for c in ("subscribe", "unsubscribe", "ping")),
+    "(%W~wt:stream:usage +xadd +xlen)",
+    "(%R~wt:stream:usage:stored +xread)",
 )
 CONSUMER_RULES: Final = (
-    "%RW~wt:stream:usage",
-    "%RW~wt:stream:usage:dead",
-    *(f"+{c}" for c in ("ping", "xack", "xadd", "xautoclaim", "xgroup|create")),
-    *(f"+{c}" for c in ("xinfo|groups", "xpending", "xreadgroup", "xtrim")),
+    "+ping",
+    (
+        "(%RW~wt:stream:usage +xack +xautoclaim +xgroup|create +xinfo|groups +xpending"
+        " +xreadgroup +xtrim)"
+    ),
+    "(%W~wt:stream:usage:dead %W~wt:stream:usage:stored +xadd)",
 )
 
 

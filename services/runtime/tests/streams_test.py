@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -14,12 +15,14 @@ from services.runtime.streams import (
     ConsumerLimits,
     StreamConsumer,
     StreamProducer,
+    confirmations_of,
 )
 from services.runtime.tests.probe import eventually, stream_entries, thread_scope, usage_entry
 from tools.datastores import ValkeyServer
 from watertight.events.v1.usage_pb2 import UsageEntry, UsageEvent
 
 DEAD = f"{USAGE_STREAM}:dead"
+STORED = confirmations_of(USAGE_STREAM)
 LIMITS = ConsumerLimits(
     block_seconds=0.05,
     claim_idle_seconds=0.2,
@@ -85,6 +88,13 @@ async def consuming(
         await consumer.stop()
 
 
+def _confirmed(valkey: ValkeyServer) -> list[tuple[str, str, str]]:
+    names = (b"user_id", b"usage_id", b"outcome")
+    entries = stream_entries(valkey, STORED)
+    user, usage, outcome = ([fields[n].decode() for fields in entries] for n in names)
+    return list(zip(user, usage, outcome, strict=True))
+
+
 def _pending(valkey: ValkeyServer) -> int:
     return int(valkey.admin.xpending(USAGE_STREAM, "consumer")["pending"])
 
@@ -110,6 +120,59 @@ async def test_consumers_share_the_entries(
         await eventually(lambda: len(handler.handled) >= 200)
 
     assert sorted(f"u{n}" for n in range(200)) == sorted(handler.identifiers)
+
+
+async def test_what_is_handled_is_confirmed(
+    producer: StreamProducer, consumer_url: str, handler: Handler, valkey: ValkeyServer
+) -> None:
+    """Whoever keeps an entry until then learns of it each time that it is handled."""
+    await producer.add([encoded("u1"), encoded("u1"), encoded("u2", user=2)])
+    async with consuming(consumer_url, handler):
+        await eventually(lambda: valkey.admin.xlen(STORED) == 3)
+
+    assert [("user-1-1", "u1", "stored")] * 2 + [("user-1-2", "u2", "stored")] == _confirmed(valkey)
+
+
+async def test_what_was_not_handled_is_not_confirmed(
+    producer: StreamProducer, consumer_url: str, handler: Handler, valkey: ValkeyServer
+) -> None:
+    """While a datastore is away nothing is said to be stored."""
+    away = True
+    handler.failures["u1"] = lambda _call: Unavailable() if away else None
+    await producer.add([encoded("u1")])
+    async with consuming(consumer_url, handler):
+        await eventually(lambda: len(handler.calls) >= 2)
+        assert [] == _confirmed(valkey)
+        away = False
+        await eventually(lambda: _confirmed(valkey) == [("user-1-1", "u1", "stored")])
+
+
+async def test_a_dead_letter_is_confirmed_as_dead(
+    producer: StreamProducer, consumer_url: str, handler: Handler, valkey: ValkeyServer
+) -> None:
+    """It is kept among the dead letters, so nobody need send it again; malformed or refused."""
+    handler.failures["bad"] = lambda _call: InvalidArgument()
+    malformed = UsageEntry.FromString(encoded("malformed"))
+    malformed.event.thread_id = "thread-2"
+    await producer.add([encoded("bad"), malformed.SerializeToString()])
+    async with consuming(consumer_url, handler):
+        await eventually(lambda: valkey.admin.xlen(STORED) == 2)
+
+    assert [("user-1-1", "bad", "dead"), ("user-1-1", "malformed", "dead")] == _confirmed(valkey)
+    assert 2 == valkey.admin.xlen(DEAD)
+
+
+async def test_confirmations_are_bounded(
+    producer: StreamProducer, consumer_url: str, handler: Handler, valkey: ValkeyServer
+) -> None:
+    """Nobody may be reading them: the oldest are cut off, a node of the stream at a time."""
+    limits = dataclasses.replace(LIMITS, confirmations=10)
+    await producer.add([encoded(f"u{n}") for n in range(500)])
+    async with consuming(consumer_url, handler, limits):
+        await eventually(lambda: len(handler.handled) == 500)
+        await eventually(lambda: _pending(valkey) == 0)
+
+    assert 10 <= valkey.admin.xlen(STORED) < 250
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,12 @@ from contracts.context import (
 )
 from contracts.context.carriers.entry import make_usage_entry, write_entry
 from integration.audit import Channel, Observation
-from integration.systems.watertight.entries import DEAD_LETTERS, USAGE_STREAM, observe_streams
+from integration.systems.watertight.entries import (
+    CONFIRMATIONS,
+    DEAD_LETTERS,
+    USAGE_STREAM,
+    observe_streams,
+)
 from integration.systems.watertight.keys import observe_keys, observe_published
 from integration.systems.watertight.rows import observe_rows
 from tools.datastores import PostgresServer, ValkeyServer
@@ -96,6 +101,19 @@ async def test_stream_entries_and_dead_letters_are_seen(redis: Redis) -> None:
     expected = {**OWNER, "run": "run", "request": "request", "trace": TRACE}
     assert expected == seen[f"redis: {USAGE_STREAM}"].attribution
     assert () == seen[f"redis: {DEAD_LETTERS}"].allowed
+
+
+async def test_confirmations_are_their_users(redis: Redis) -> None:
+    """A confirmation is attributed by what it says; one that says nothing may hold nothing."""
+    sound = ("tenant_id", "tenant", "user_id", "user", "usage_id", "x", "outcome", "stored")
+    for fields in (sound, ("user_id", "user")):
+        await command(redis, "XADD", CONFIRMATIONS, "*", *fields)
+
+    confirmed, malformed = [each async for each in observe_streams(redis)]
+
+    assert {"tenant": "tenant", "user": "user"} == confirmed.attribution
+    assert None is confirmed.allowed
+    assert () == malformed.allowed
 
 
 async def test_published_messages_are_seen_by_their_channel(redis: Redis) -> None:
