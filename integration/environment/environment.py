@@ -22,7 +22,7 @@ from tools.processes import (
 
 _T = TypeVar("_T")
 _HEALTH_LIMIT_SECONDS: Final = 60.0
-_STOP_LIMIT_SECONDS: Final = 10.0  # a service drains for up to seven
+_STOP_LIMIT_SECONDS = 10.0  # a service drains for up to seven
 
 
 class Environment:
@@ -60,7 +60,7 @@ class Environment:
         self._durable = durable
         self._otlp_endpoint = otlp_endpoint
         self._cleanup = contextlib.ExitStack()
-        self._addresses: dict[str, ServiceAddress] = {}
+        self._addresses: dict[str, Address] = {}
         self._supervisor: Supervisor | None = None
         self._datastores: Datastores | None = None
 
@@ -152,42 +152,24 @@ class Environment:
         )
         # The services first, while the datastores still answer them.
         self._cleanup.callback(self._supervisor.stop)
-        for name in ("auth", "analytics", *self.replica_names):
-            ports = [self._cleanup.enter_context(reserve_port()).port for _ in range(2)]
-            self._addresses[name] = ServiceAddress(*ports)
-        redis_urls = {name: self._redis_url(name) for name in SERVICES}
-        self._supervisor.start(*(self._specification(name, redis_urls) for name in self._addresses))
-
-    def _redis_url(self, service: str) -> str:
-        rules = self.programs.access[service].redis_rules
-        if not rules:
-            return ""
-        self.valkey.add_user(service, list(rules))
-        return self.valkey.url(service)
-
-    def _specification(self, name: str, redis_urls: Mapping[str, str]) -> ProcessSpecification:
-        service = name.partition("-")[0]
-        around = Surroundings(
-            address=self._addresses[name],
-            postgres_urls={
-                role: self.postgres.url(service, f"{service}_{role}")
-                for role in self.programs.access[service].database_roles
-            },
-            redis_url=redis_urls[service],
-            auth=self._addresses["auth"],
-            analytics=self._addresses["analytics"],
-            otlp_endpoint=self._otlp_endpoint,
-            more=self._settings.get(service, {}),
+        processes = {
+            name: self.programs.services[name.partition("-")[0]]
+            for name in ("auth", "analytics", *self.replica_names)
+        }
+        self._addresses = self._cleanup.enter_context(reserved_addresses(processes))
+        system = System(
+            datastores=self._datastores,
+            credentials=self.credentials,
+            addresses=self._addresses,
+            settings={name: self._settings_of(name) for name in SERVICES},
         )
-        return ProcessSpecification(
-            name=name,
-            argv=self.programs.commands[service],
-            env=variables(service, around, self.credentials),
-            ready=ReadyLine(health_path="/health", port_key="http_port"),
-            depends_on=("postgres", "valkey", *SERVICES[: SERVICES.index(service)]),
-            health_limit_seconds=_HEALTH_LIMIT_SECONDS,
-            stop_limit_seconds=_STOP_LIMIT_SECONDS,
-        )
+        needed = ("postgres", "valkey")
+        self._supervisor.start(*system.specifications(processes, depends_on=needed))
+
+    def _settings_of(self, service: str) -> dict[str, str]:
+        cheap = CHEAP_PASSWORDS if service == "auth" else {}
+        given = self._settings.get(service, {})
+        return {"OTLP_ENDPOINT": self._otlp_endpoint, **cheap, **given}
 
 
 def _started(part: _T | None) -> _T:
