@@ -109,7 +109,7 @@ class SystemDescription:
     subscriptions: tuple[SubscriptionPlan, ...] = ()
     measures: tuple[MeasurePlan, ...] = ()
     revocation_bound_seconds: float = 5.0
-    """How long after an acknowledged revocation its session may still be served."""
+    """How long after an acknowledged revocation its session may still be served, and connected."""
     settle_seconds: float = 10.0
     """How long acknowledged writes may take to reach their subscribers."""
     operation_limit_seconds: float = 10.0

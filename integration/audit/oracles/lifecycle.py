@@ -4,7 +4,7 @@ from integration.audit.adapter import Result
 from integration.audit.findings import Finding, FindingLog
 from integration.audit.ledger import Ledger, OperationEntry, Sighting, SubscriptionEntry
 from integration.audit.oracles.oracle import Oracle
-from integration.audit.records import Completed, Unsubscribed
+from integration.audit.records import Closing, Completed, Unsubscribed
 from integration.audit.system import OperationKind
 from integration.audit.vocabulary import Anomaly
 
@@ -21,6 +21,8 @@ class Lifecycle(Oracle):
         super().__init__(ledger, findings)
         self._bound = int(ledger.description.revocation_bound_seconds * _NANOSECONDS)
         self._revocations: dict[str, tuple[int, int]] = {}
+        self._served: set[int] = set()
+        """Connections that have brought something after their session's end."""
 
     def completed(self, operation: OperationEntry, completed: Completed) -> None:
         """Take a revocation, or check that whoever was served still had the right to be."""
@@ -42,14 +44,25 @@ class Lifecycle(Oracle):
         """Check that a connection brings nothing after its session's end."""
         revocation = self._revocations.get(subscription.principal.name)
         if revocation is not None and sighting.time > revocation[1] + self._bound:
+            self._served.add(subscription.number)
             detail = f"an event came {self._late(revocation, sighting.time)}"
             self._report(subscription, detail, revocation[0], sighting.time)
 
     def unsubscribed(self, subscription: SubscriptionEntry, record: Unsubscribed) -> None:
-        """Count a connection whose session was revoked as looked at."""
+        """Check that a connection does not outlive its session, even if it brings nothing.
+
+        One that the audit itself closed before the bound had passed tells nothing.
+        """
         revocation = self._revocations.get(subscription.principal.name)
-        if revocation is not None and record.time > revocation[1]:
-            self.findings.looked(Anomaly.STALE_PRINCIPAL)
+        if revocation is None:
+            return
+        late = record.time > revocation[1] + self._bound
+        if not late and record.reason != Closing.SERVER:
+            return
+        self.findings.looked(Anomaly.STALE_PRINCIPAL)
+        if late and subscription.number not in self._served:
+            detail = f"the connection was open {self._late(revocation, record.time)}"
+            self._report(subscription, detail, revocation[0], record.time)
 
     def _late(self, revocation: tuple[int, int], time: int) -> str:
         seconds = (time - revocation[1]) / _NANOSECONDS

@@ -80,6 +80,7 @@ FAULTS = {
     "twice": "a post is kept twice",
     "counts all": "a total counts the whole tenant",
     "never logged out": "a logged-out session goes on",
+    "stays connected": "a logged-out session's connections are silent, and stay open",
     "tells": "another's thread is forbidden, an absent one is not found",
     "log": "log lines name the first user",
 }
@@ -92,11 +93,11 @@ class Board:
         self.fault = fault
         self._description = description
         self._posts: dict[Scope, list[str]] = {}
-        self._queues: list[tuple[Subscription, asyncio.Queue[Observation]]] = []
+        self._queues: list[tuple[Subscription, asyncio.Queue[Observation | None]]] = []
         self._sequences: dict[Scope, int] = {}
         self._gone: set[str] = set()
         self._log: list[tuple[str, dict[str, str]]] = []
-        self._watched: asyncio.Queue[Observation] = asyncio.Queue()
+        self._watched: asyncio.Queue[Observation | None] = asyncio.Queue()
         self._first = Scope()
 
     @property
@@ -144,11 +145,19 @@ class Board:
                 posts = self._posts[self._read_scope(call.scope)]
                 return Outcome.ok("200", [Observation(Channel.HTTP, post) for post in posts])
             case "log out":
-                self._gone.add(call.principal.name)
+                self._log_out(call.principal.name)
                 return Outcome.ok("204")
         around = call.scope.at(Level.TENANT) if self.fault == "counts all" else call.scope
         value = sum(len(posts) for scope, posts in self._posts.items() if around.contains(scope))
         return Outcome.ok("200", self._http(str(value)), readings=[Reading("posts", value)])
+
+    def _log_out(self, principal: str) -> None:
+        self._gone.add(principal)
+        if self.fault in {"never logged out", "stays connected"}:
+            return
+        for subscription, queue in self._queues:
+            if subscription.principal.name == principal:
+                queue.put_nowait(None)
 
     async def _post(self, call: Call) -> None:
         text = call.canaries[0]
@@ -186,14 +195,14 @@ class Board:
         own = subscription.principal.authority.contains(subscription.scope)
         if not own and self.fault != "joined":
             raise SubscriptionRefusedError("4403")
-        queue: asyncio.Queue[Observation] = asyncio.Queue()
+        queue: asyncio.Queue[Observation | None] = asyncio.Queue()
         self._queues.append((subscription, queue))
-        yield _endless(queue)
+        yield _until_closed(queue)
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncIterator[Observation]]:
         """See every wake-up."""
-        yield _endless(self._watched)
+        yield _until_closed(self._watched)
 
     async def rest(self) -> AsyncIterator[Observation]:
         """Give the log and the table of posts."""
@@ -207,9 +216,9 @@ class Board:
                 )
 
 
-async def _endless(queue: asyncio.Queue[Observation]) -> AsyncIterator[Observation]:
-    while True:
-        yield await queue.get()
+async def _until_closed(queue: asyncio.Queue[Observation | None]) -> AsyncIterator[Observation]:
+    while (observation := await queue.get()) is not None:
+        yield observation
 
 
 def identifier(scope: Scope) -> str:

@@ -276,3 +276,48 @@ def test_lifecycle_finds_events_after_revocation() -> None:
         finding.writer,
         finding.subscription,
     )
+
+
+CLOSINGS = [
+    # seconds after the revocation, who closed, checks, findings
+    (-1.0, Closing.SERVER, None, {}),
+    (1.0, Closing.SERVER, 1, {}),
+    (1.0, Closing.FINISHED, None, {}),
+    (3.0, Closing.SERVER, 1, {Anomaly.STALE_PRINCIPAL: 1}),
+    (3.0, Closing.FINISHED, 1, {Anomaly.STALE_PRINCIPAL: 1}),
+]
+
+
+@pytest.mark.parametrize(("seconds", "reason", "checks", "expected"), CLOSINGS)
+def test_lifecycle_finds_a_connection_that_stays_open(
+    seconds: float, reason: str, checks: int | None, expected: dict[Anomaly, int]
+) -> None:
+    """A logged-out session's silent connection ends within the bound; before it, nobody knows."""
+    story = Story()
+    thread = next(iter(story.threads))
+    session = story.principal(thread, "second")
+    story.records.append(Subscribed(0, stories.SOCKET.name, session.name, thread, story.tick()))
+    if seconds < 0:
+        story.records.append(Unsubscribed(0, story.tick(), reason))
+    story.complete(story.invoke(stories.LOG_OUT, thread.at(Level.USER), session))
+    if seconds > 0:
+        story.tick(seconds)
+        story.records.append(Unsubscribed(0, story.tick(), reason))
+
+    examination = story.finish()
+
+    assert expected == found(examination)
+    assert checks == examination.findings.checks(Anomaly.STALE_PRINCIPAL)
+
+
+def test_lifecycle_finds_a_connection_that_was_opened_after_revocation() -> None:
+    """A logged-out session that is admitted again is served, even if nothing comes."""
+    story = Story()
+    thread = next(iter(story.threads))
+    session = story.principal(thread, "second")
+    story.complete(story.invoke(stories.LOG_OUT, thread.at(Level.USER), session))
+    story.tick(stories.BOUND_SECONDS)
+    story.records.append(Subscribed(0, stories.SOCKET.name, session.name, thread, story.tick()))
+    story.records.append(Unsubscribed(0, story.tick(), Closing.FINISHED))
+
+    assert {Anomaly.STALE_PRINCIPAL: 1} == found(story.finish())

@@ -35,6 +35,7 @@ EXPECTED = {
     "twice": Anomaly.LOST_DELIVERY,
     "counts all": Anomaly.AGGREGATE_CONTAMINATION,
     "never logged out": Anomaly.STALE_PRINCIPAL,
+    "stays connected": Anomaly.STALE_PRINCIPAL,
     "tells": Anomaly.EXISTENCE_ORACLE,
     "log": Anomaly.CONTEXT_BLEED,
 }
