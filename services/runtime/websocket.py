@@ -179,6 +179,7 @@ class WebSocketEdge:
                 principal, label = await self._credentials(websocket, socket)
             self._require_valid(principal)
             self._require_few(principal)
+            socket.is_known = True
             return ClientConnection(
                 websocket,
                 principal,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,11 +17,14 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
+from uvicorn import Config
+from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection as Peer
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from contracts.context import MEMBER_SCOPES, Principal, SessionId, TenantId, UserId
+from services.runtime import websocket_protocol
 from services.runtime.calls import EdgeCall
 from services.runtime.errors import Unauthenticated, Unavailable
 from services.runtime.http_server import HttpServer
@@ -259,6 +263,101 @@ async def test_a_peer_that_never_answers_the_close_is_cut_off(stage: _Stage) -> 
     await _until(lambda: bool(stage.sockets) and stage.sockets[0].ended_with == 4401)
     await _until(lambda: stage.sockets[0].disconnected)
     writer.close()
+
+
+_PING, _PONG, _PIECE = b"\x89\x80\0\0\0\0", b"\x8a\x80\0\0\0\0", b"\0\x80\0\0\0\0"
+_FIRST_PIECE = b"\x01\x80\0\0\0\0"
+
+
+@pytest.mark.parametrize("frame", [_PING, _PONG, _PIECE])
+async def test_a_flood_that_says_nothing_is_cut_off(stage: _Stage, frame: bytes) -> None:
+    """Control frames and empty pieces without end: 1008, and others are served meanwhile."""
+    _, flood = await _raw_handshake(stage.port)
+    flood.write(_masked(json.dumps({"type": "authenticate", "token": "user-b"})))
+    await _until(lambda: stage.sockets[0].is_known)
+    flood.write((_FIRST_PIECE if frame is _PIECE else b"") + frame * 40_000)
+    async with stage.peer("user-a") as peer:
+        await peer.recv()
+        await peer.send("one")
+        answer = json.loads(await peer.recv())
+    await _until(lambda: stage.sockets[0].disconnected)
+    flood.close()
+
+    assert "user-a" == answer["user"]
+    assert 1008 == stage.sockets[0].ended_with
+
+
+async def test_a_stranger_may_send_few_frames_that_say_nothing(stage: _Stage) -> None:
+    """Seventeen pings before the credential are one too many; sixteen are not."""
+    for pings, end in ((16, None), (17, 1008)):
+        _, writer = await _raw_handshake(stage.port)
+        await _until(lambda: bool(stage.sockets))
+        socket = stage.sockets.pop()
+        writer.write(_PING * pings)
+        writer.write(_masked(json.dumps({"type": "authenticate", "token": "user-a"})))
+        await _until(lambda s=socket: s.is_known or s.ended_with is not None)  # type: ignore[misc]
+        assert end == socket.ended_with
+        writer.close()
+
+
+async def test_what_comes_at_once_arrives_in_order(stage: _Stage) -> None:
+    """Messages, pieces and sizes that are read in several turns lose nothing and keep order."""
+    async with stage.peer() as peer:
+        await peer.recv()
+        sent = [f"{number}-" + "x" * (number % 7 * 5000) for number in range(40)]
+        for text in sent:
+            half = len(text) // 2
+            await peer.send([text[:half], text[half:]])
+        ambient = [json.loads(await peer.recv())["ambient"] for _ in sent]
+
+    assert ["nobody", *sent[:-1]] == ambient
+
+
+_UPGRADE = (
+    b"Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+)
+_BAD_HANDSHAKES = {
+    "a body": (b"POST /ws HTTP/1.1\r\n" + _UPGRADE + b"Content-Length: 3\r\n\r\nabc", 400),
+    "a method": (b"POST /ws HTTP/1.1\r\n" + _UPGRADE + b"\r\n", 405),
+    "a key": (b"GET /ws HTTP/1.1\r\n" + _UPGRADE.replace(b"MDEy", b"canary") + b"\r\n", 400),
+    "a version": (b"GET /ws HTTP/1.1\r\n" + _UPGRADE.replace(b": 13", b": canary") + b"\r\n", 400),
+    "a path": (b"GET /canary HTTP/1.1\r\n" + _UPGRADE + b"\r\n", 404),
+}
+
+
+@pytest.mark.parametrize("name", _BAD_HANDSHAKES)
+async def test_handshakes_are_refused_in_fixed_words(
+    stage: _Stage, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """At once, as typed JSON, without what the caller sent and without an error in the log."""
+    request, status = _BAD_HANDSHAKES[name]
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+    writer.write(request)
+    async with asyncio.timeout(_SECONDS):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+
+    assert str(status) == head.split()[1].decode()
+    assert {"code", "message", "request_id"} == json.loads(body)["error"].keys()
+    assert b"canary" not in head + body
+    assert [] == [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_handshake_that_does_not_come_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the protocol is given that is no whole request, the connection ends."""
+    monkeypatch.setattr(websocket_protocol, "HANDSHAKE_SECONDS", 0.1)
+    loop, config = asyncio.get_running_loop(), Config(Starlette(), log_config=None)
+    server = await loop.create_server(
+        lambda: ClientSocket(config, ServerState(), {}), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"GET /ws HTTP/1.1\r\n")
+    async with asyncio.timeout(_SECONDS):
+        with contextlib.suppress(ConnectionError):
+            assert b"" == await reader.read()
+    writer.close()
+    server.close()
 
 
 async def test_another_protocol_is_no_socket_of_ours() -> None:
