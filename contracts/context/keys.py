@@ -8,15 +8,35 @@ A part that is absent is `-`, which no length can be.
 from __future__ import annotations
 
 import hashlib
-from urllib.parse import quote
+import re
+from urllib.parse import quote, unquote
 
 from contracts.context.errors import ContextMissing
 from contracts.context.scopes import DataScope
+
+# A part that is absent, or the length of one that follows. No key holds a part of a megabyte.
+_PART = re.compile(r"-|(?P<length>[0-9]{1,6}):")
 
 
 def encode_parts(*parts: str | None) -> str:
     """The parts in one string, injectively: an empty part and an absent one differ."""
     return ",".join(_encode_part(part) for part in parts)
+
+
+def decode_parts(encoded: str) -> tuple[str | None, ...] | None:
+    """The parts that a text was encoded from; `None` where `encode_parts` gives no such text."""
+    if not encoded.isascii():
+        return None
+    parts: list[str | None] = []
+    rest = encoded
+    while rest:
+        if (match := _PART.match(rest)) is None:
+            return None
+        end = match.end() + int(match["length"] or 0)
+        parts.append(unquote(rest[match.end() : end]) if match["length"] else None)
+        # What stands here is a comma, or else the comparison tells.
+        rest = rest[end + 1 :]
+    return tuple(parts) if encode_parts(*parts) == encoded else None
 
 
 def _encode_part(part: str | None) -> str:

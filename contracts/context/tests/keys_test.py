@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import itertools
-from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.context import ContextMissing, DataScope, TenantId, ThreadId, UserId
-from contracts.context.keys import encode_parts, scoped_key, short_key
+from contracts.context.keys import decode_parts, encode_parts, scoped_key, short_key
 from contracts.context.tests.strategies import HOSTILE, data_scopes, free_text
 
 _parts = st.lists(st.none() | free_text, max_size=4).map(tuple)
 
 
-def _decode_parts(encoded: str) -> tuple[str | None, ...]:
-    """What `encode_parts` was given, read back by the prefixed lengths alone."""
-    parts: list[str | None] = []
-    rest = encoded
-    while rest:
-        if rest[0] == "-":
-            parts.append(None)
-            rest = rest[2:]
-            continue
-        length, rest = rest.split(":", 1)
-        parts.append(unquote(rest[: int(length)]))
-        rest = rest[int(length) + 1 :]
-    return tuple(parts)
-
-
 @given(_parts)
 def test_encoding_can_be_undone(parts: tuple[str | None, ...]) -> None:
     """Every key gives its parts back, so no two inputs share one."""
-    assert parts == _decode_parts(encode_parts(*parts))
+    assert parts == decode_parts(encode_parts(*parts))
+
+
+@given(st.text("-:,%0123456789aA", max_size=12) | st.text(max_size=8))
+def test_only_the_encoding_of_some_parts_is_decoded(text: str) -> None:
+    """A text is read as parts only where those parts are written as that very text."""
+    parts = decode_parts(text)
+
+    assert parts is None or text == encode_parts(*parts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", "-,", ",-", "--", "2:a", "1:ab", "01:a", "1:é", "3:%3a", "3:%61", "1:%", ":", "\u0661:a"],
+)
+def test_what_no_parts_were_encoded_to_is_not_decoded(text: str) -> None:
+    """Lengths that are off, letters that need no escape, other digits: nobody's parts."""
+    assert None is decode_parts(text)
 
 
 _inputs = st.tuples(st.text("abc", min_size=1, max_size=2), data_scopes(), _parts)

@@ -6,38 +6,16 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
 from redis.asyncio import Redis
 
+from contracts.context.keys import decode_parts
 from integration.audit import Channel, Observation
 
-# `contracts.context.keys`: namespace, kind, tenant, user, thread, look-up, names; a part is its
-# length and its text, or `-` where it is absent.
-_PART: Final = re.compile(r"(?:-|(\d+):)")
+# `contracts.context.keys`: namespace, kind, tenant, user, thread, look-up, names.
 _SCOPE_PARTS: Final = {2: "tenant", 3: "user", 4: "thread"}
 _KEY: Final = re.compile(r"wt:[a-z]+:(?=\d+:|-)")
 _VALUE_FIELDS: Final = {"tenant_id": "tenant", "user_id": "user", "thread_id": "thread"}
-
-
-def decode_parts(encoded: str) -> tuple[str | None, ...] | None:
-    """The parts of `contracts.context.keys.encode_parts`, or `None` where the text is none."""
-    parts: list[str | None] = []
-    position = 0
-    while match := _PART.match(encoded, position):
-        position = match.end()
-        if match[1] is None:
-            parts.append(None)
-        else:
-            end = position + int(match[1])
-            parts.append(unquote(encoded[position:end]))
-            position = end
-        if position == len(encoded):
-            return tuple(parts)
-        if encoded[position : position + 1] != ",":
-            return None
-        position += 1
-    return None
 
 
 def scope_of_key(key: str) -> dict[str, str]:

@@ -1,19 +1,5 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
 from contracts.context import DataScope, TenantId, ThreadId, UserId, scoped_key
-from contracts.context.keys import encode_parts
-from integration.systems.watertight.keys import decode_parts, scope_of_key
-
-PARTS = st.lists(st.none() | st.text(max_size=12), min_size=1, max_size=6)
-
-
-@given(PARTS)
-def test_decoding_undoes_the_encoding_of_keys(parts: list[str | None]) -> None:
-    """Whatever identifiers a key was made of are read back from it, hostile ones too."""
-    decoded = decode_parts(encode_parts(*parts))
-
-    assert tuple(parts) == decoded
+from integration.systems.watertight.keys import scope_of_key
 
 
 def test_key_of_a_thread_tells_its_owner() -> None:
