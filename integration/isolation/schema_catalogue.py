@@ -82,6 +82,19 @@ select r.rolname::text, 'database' from pg_roles r
 where {_LOGINS} and has_database_privilege(r.oid, current_database(), 'CREATE, TEMPORARY')
 order by 1, 2
 """
+# Large objects are rows of one table that has no row-level security, and numbers find them.
+_LARGE_OBJECTS: Final = f"""
+select r.rolname::text as role, p.oid::regprocedure::text as function
+from pg_proc p cross join pg_roles r
+where p.pronamespace = 'pg_catalog'::regnamespace and p.proname ~ '^lo(_|read$|write$)'
+    and {_LOGINS} and has_function_privilege(r.oid, p.oid, 'EXECUTE')
+union all
+select 'PUBLIC', p.oid::regprocedure::text from pg_proc p,
+    aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a
+where p.pronamespace = 'pg_catalog'::regnamespace and p.proname ~ '^lo(_|read$|write$)'
+    and a.grantee = 0 and a.privilege_type = 'EXECUTE'
+order by 1, 2
+"""
 _ROLES: Final = """
 select r.rolname::text as name, r.rolsuper as superuser, r.rolbypassrls as bypasses,
     r.rolcreaterole or r.rolcreatedb or r.rolreplication as administers,
@@ -166,6 +179,8 @@ class Catalogue:
     """Login roles, relations, and rights that no service needs."""
     creators: tuple[tuple[str, str], ...]
     """Login roles, and where they may create objects."""
+    large_objects: tuple[tuple[str, str], ...]
+    """Login roles, or PUBLIC, and the functions on large objects that they may execute."""
     roles: tuple[LoginRole, ...]
 
 
@@ -187,6 +202,9 @@ def read_catalogue(fetch: Fetch, database: str) -> Catalogue:
             (str(row["role"]), qualified(row), str(row["right"])) for row in rows(_RIGHTS)
         ),
         creators=tuple((str(row["role"]), str(row["place"])) for row in rows(_CREATORS)),
+        large_objects=tuple(
+            (str(row["role"]), str(row["function"])) for row in rows(_LARGE_OBJECTS)
+        ),
         roles=tuple(
             LoginRole(
                 name=str(row["name"]),

@@ -129,6 +129,10 @@ def _creators(catalogue: Catalogue) -> Iterator[str]:
     return (f"{catalogue.database} {place} by {role}" for role, place in catalogue.creators)
 
 
+def _large_objects(catalogue: Catalogue) -> Iterator[str]:
+    return (f"{catalogue.database}.{name} by {role}" for role, name in catalogue.large_objects)
+
+
 def _owning_roles(catalogue: Catalogue) -> Iterator[str]:
     return (f"role {role.name}" for role in catalogue.roles if role.owns)
 
@@ -163,6 +167,7 @@ RULES: Final[dict[str, Rule]] = {
     "shared-visible-sequence": _sequences,
     "login-role-with-table-right": _rights,
     "login-role-may-create": _creators,
+    "large-object-function": _large_objects,
     "login-role-owns": _owning_roles,
     "login-role-is-member-of-owner": _members_of_owners,
     "login-role-bypasses-row-security": _bypassing_roles,

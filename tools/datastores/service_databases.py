@@ -13,6 +13,23 @@ from tools.datastores.passwords import scram_verifier
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _TEMPLATE_SUFFIX = "_template"
 
+# Large objects rest in one table without row-level security; any role could make them, and read
+# those that another has opened to it. Databases that are made from template1 inherit this.
+_REVOKE_LARGE_OBJECTS = """
+DO $$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOR function IN
+        SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+            AND proname ~ '^lo(_|read$|write$)'
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', function);
+    END LOOP;
+END
+$$
+"""
+
 
 def checked(name: str) -> str:
     """The name of a role or database, if it may stand in SQL as it is; else raises ValueError."""
@@ -42,9 +59,12 @@ def close_to_public(admin: Administration) -> None:
     admin.execute(
         "REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+        _REVOKE_LARGE_OBJECTS,
         "CREATE EXTENSION pg_stat_statements",
     )
-    admin.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC", database="template1")
+    admin.execute(
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC", _REVOKE_LARGE_OBJECTS, database="template1"
+    )
 
 
 def create_login_role(admin: Administration, role: str) -> None:

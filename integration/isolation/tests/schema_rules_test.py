@@ -166,6 +166,11 @@ DEFECTS = [
         ["reset role", f"grant temporary on database $db to {SUSPECT}"],
     ),
     (
+        "large-object-function",
+        f"$db.lo_from_bytea(oid,bytea) by {SUSPECT}",
+        ["reset role", f"grant execute on function lo_from_bytea(oid, bytea) to {SUSPECT}"],
+    ),
+    (
         "login-role-owns",
         f"role {SUSPECT}",
         ["reset role", "create domain kept as text", f"alter domain kept owner to {SUSPECT}"],
@@ -229,6 +234,19 @@ def test_defect_is_reported_by_its_rule_alone(
     postgres.admin.execute("set role analytics_owner", *broken, database=copy)
 
     assert {Violation(rule, subject.replace("$db", copy))} == (_violations(postgres, copy) - before)
+
+
+def test_what_public_may_do_is_reported_of_public_and_of_every_login_role(
+    postgres: PostgresServer, copy: str
+) -> None:
+    """A function on large objects that everybody may execute is reported as such."""
+    before = _violations(postgres, copy)
+    postgres.admin.execute("grant execute on function lowrite(int, bytea) to public", database=copy)
+    after = _violations(postgres, copy) - before
+
+    reported = {f"{copy}.lowrite(integer,bytea) by {who}" for who in ("PUBLIC", SUSPECT)}
+    assert {"large-object-function"} == {violation.rule for violation in after}
+    assert reported <= {violation.subject for violation in after}
 
 
 def test_every_rule_has_a_defect() -> None:

@@ -52,6 +52,17 @@ async def test_login_role_is_refused_over_the_socket(postgres: PostgresServer) -
 
 
 @pytest.mark.parametrize(
+    "statement",
+    ["select lo_create(0)", "select lo_from_bytea(0, 'kept')", "select lo_open(1, 131072)"],
+)
+async def test_service_makes_no_large_objects(postgres: PostgresServer, statement: str) -> None:
+    """They would rest beside every table's row-level security."""
+    async with connected(postgres.dsn("alpha", "alpha_service")) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+
+
+@pytest.mark.parametrize(
     "database", ["beta", "postgres", "template1", "alpha_template", "beta_template"]
 )
 async def test_service_cannot_connect_to_another_database(
