@@ -26,7 +26,7 @@ class NewThread(RequestBody):
 
 
 class NewMessage(RequestBody):
-    """A message to the thread's agent; `run_id` continues that run, else another is opened."""
+    """A message to the thread's agent; `run_id` continues a run of it, else another is opened."""
 
     message: Content
     run_id: Name | None = None

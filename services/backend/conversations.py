@@ -118,11 +118,13 @@ class Conversations:
     ) -> SentMessage:
         """Stores a message and the agent's run on it, in one transaction, and acknowledges it.
 
-        Without a run it opens another one. The usage goes into the outbox in any case; by a hop it
-        reaches analytics before this returns, if it does within 2 s.
+        Without a run it opens another one; a run that is given must have been in this thread
+        before, for log lines and the trail name the work by its run. The usage goes into the
+        outbox in any case; by a hop it reaches analytics before this returns, if it does within
+        2 s.
 
         Raises:
-            NotFound: the thread is not the caller's, or does not exist.
+            NotFound: the thread is not the caller's, or does not exist, or has no such run.
             InvalidArgument: the message is none.
         """
         call.context.require_scope(Scope.THREADS_WRITE)
@@ -131,10 +133,11 @@ class Conversations:
         async with self._database.transaction(scope) as session:
             # Until the commit nobody else writes to the thread: commit order is sequence order.
             head = await store.lock_thread(session, thread_id)
+            known = run_id is None or await store.has_run(session, thread_id, run_id)
             done = (
-                None
-                if head is None
-                else await self._run(session, call, thread_id, run_id, message=message, head=head)
+                await self._run(session, call, thread_id, run_id, message=message, head=head)
+                if head is not None and known
+                else None
             )
         if done is None:
             await self._refuse(call, "messages.send")

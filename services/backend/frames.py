@@ -36,7 +36,10 @@ class Unsubscribe(ClientFrame):
 
 
 class AgentRequest(ClientFrame):
-    """Sends a message to the thread's agent, and subscribes to the thread before that."""
+    """Sends a message to the thread's agent, and subscribes to the thread before that.
+
+    `run_id` continues a run of this thread; without one another is opened.
+    """
 
     type: Literal["agent_request"]
     thread_id: Name

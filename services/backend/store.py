@@ -34,6 +34,9 @@ _LIST_THREADS = text(
 _HEAD = text("select head_sequence from threads where thread_id = :thread_id")
 _LOCK_THREAD = text("select head_sequence from threads where thread_id = :thread_id for update")
 _ADVANCE = text("update threads set head_sequence = :head where thread_id = :thread_id")
+_HAS_RUN = text(
+    "select exists (select from messages where thread_id = :thread_id and run_id = :run_id)"
+)
 _INSERT_MESSAGE = text(
     "insert into messages"
     " (tenant_id, user_id, thread_id, sequence, message_id, run_id, role, content, created_at)"
@@ -96,6 +99,11 @@ async def lock_thread(session: AsyncSession, thread_id: ThreadId) -> int | None:
     """Like `head_sequence`, and nobody else's write enters the thread before the commit."""
     head: int | None = await session.scalar(_LOCK_THREAD, {"thread_id": thread_id})
     return head
+
+
+async def has_run(session: AsyncSession, thread_id: ThreadId, run_id: RunId) -> bool:
+    """Whether this run has been in the thread, now or earlier: each leaves messages there."""
+    return bool(await session.scalar(_HAS_RUN, {"thread_id": thread_id, "run_id": run_id}))
 
 
 async def append(

@@ -44,6 +44,7 @@ _TABLES = (
             references threads (tenant_id, user_id, thread_id)
     )
     """,
+    "create index messages_runs on messages (tenant_id, user_id, thread_id, run_id)",
     """
     create table events (
         tenant_id text not null,

@@ -264,17 +264,43 @@ async def test_a_commit_is_announced_after_it_happened(stage: Stage) -> None:
     )
 
 
+async def test_a_run_of_another_thread_cannot_be_continued(stage: Stage) -> None:
+    """Another user's run, her own other thread's and one that never was: none is found here."""
+    thread_id, beside = await stage.thread(ANNA), await stage.thread(ANNA)
+    foreign = await stage.thread(BERT)
+    own = await stage.send(thread_id, "one", ANNA)
+    runs = [
+        (await stage.send(beside, "beside", ANNA)).message.run_id,
+        (await stage.send(foreign, "foreign", BERT)).message.run_id,
+        RunId("made-up"),
+    ]
+    for run_id in runs:
+        with stage.call(ANNA) as call, pytest.raises(NotFound):
+            await stage.conversations.send_message(
+                call, thread_id, "more", run_id, usage_by_hop=False
+            )
+    await stage.send(thread_id, "two", ANNA)
+    with stage.call(ANNA) as call:
+        earlier = await stage.conversations.send_message(
+            call, thread_id, "back to the first", own.message.run_id, usage_by_hop=False
+        )
+        page = await stage.conversations.list_events(call, thread_id, 0)
+
+    assert (own.message.run_id, 15) == (earlier.message.run_id, earlier.sequence)
+    assert not {event.run_id for event in page.events} & set(runs)
+
+
 async def test_usage_that_analytics_does_not_take_is_no_failure(stage: Stage) -> None:
     """With nobody to take the hop the message is acknowledged all the same; a question fails."""
     thread_id = await stage.thread(ANNA)
     with stage.call(ANNA) as call:
         sent = await stage.conversations.send_message(
-            call, thread_id, "hello", RunId("run-by-the-caller"), usage_by_hop=True
+            call, thread_id, "hello", None, usage_by_hop=True
         )
         with pytest.raises(ServiceError) as failure:
             await stage.conversations.thread_usage(call, thread_id)
 
-    assert ("run-by-the-caller", 5) == (sent.message.run_id, sent.sequence)
+    assert 5 == sent.sequence
     assert "UNAVAILABLE" == failure.value.code.name
 
 
