@@ -1,7 +1,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import pytest
 
 AUDIT = Path(os.environ["AUDIT"]).absolute()
 LIMIT_SECONDS = 150
+CHECK_FIGURES = {"check_time", "check_rate"}
+"""What a check says of itself."""
 OBSERVED = {
     "http",
     "grpc",
@@ -46,16 +48,38 @@ def test_clean_system_passes_on_every_channel(tmp_path: Path) -> None:
     assert seen >= OBSERVED
     assert not any(each["leaks"] for each in report["channels"].values())
     assert not any(each["count"] for each in report["anomalies"].values())
+    assert all(
+        (each["count"] is None) == (each["checks"] is None) for each in report["anomalies"].values()
+    )
+    logs = {each["source"] for each in observed(tmp_path) if each["channel"] == "logs"}
+    assert logs >= {"auth log", "analytics log", "backend-1 log", "postgres log", "valkey log"}
     assert (tmp_path / "audit-report" / "report.html").exists()
     assert (tmp_path / "audit-report" / "history.jsonl").exists()
 
 
 def test_check_of_a_history_gives_the_same_verdict(tmp_path: Path) -> None:
-    """A recorded history is judged again without the system, with the same exit code."""
-    first = audit("--operations", "120", "--leak", "aggregate-query", directory=tmp_path)
-    again = audit("check", "audit-report/history.jsonl", directory=tmp_path)
+    """A recorded history is judged again without the system: every number and witness is equal."""
+    leak = ("--leak", "aggregate-query")
+    first = audit("--operations", "120", *leak, "--json", "first.json", directory=tmp_path)
+    arguments = ("check", "audit-report/history.jsonl", "--json", "again.json")
+    again = audit(*arguments, directory=tmp_path)
 
     assert (10, 10) == (first.returncode, again.returncode)
+    reports = [json.loads((tmp_path / name).read_text()) for name in ("first.json", "again.json")]
+    for report in reports:
+        assert CHECK_FIGURES <= report["metrics"].keys()
+        for figure in CHECK_FIGURES:
+            del report["metrics"][figure]
+    assert reports[0] == reports[1]
+
+
+def observed(directory: Path) -> Iterator[dict[str, Any]]:
+    """What the history says was seen outside the answers to operations."""
+    with (directory / "audit-report" / "history.jsonl").open() as history:
+        for line in history:
+            record = json.loads(line)
+            if record["type"] == "observed":
+                yield record["observation"]
 
 
 def test_leaks_are_listed_by_name(tmp_path: Path) -> None:

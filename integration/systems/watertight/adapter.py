@@ -108,7 +108,7 @@ class WatertightAdapter:
             yield seen
 
     async def rest(self) -> AsyncIterator[Observation]:
-        """Everything that rests: rows, keys, entries, the services' logs."""
+        """Everything that rests: rows, keys, entries, and what services and datastores logged."""
         for database in _DATABASES:
             dsn = self._environment.postgres.admin.dsn(database)
             async for observation in observe_rows(database, dsn):
@@ -122,8 +122,10 @@ class WatertightAdapter:
             for scope, user in self._directory.users.items()
             if scope in self._administrators
         }
-        for name, process in self._environment.service_processes.items():
-            for observation in observe_log(name, process.log_path, administrators):
+        environment = self._environment
+        datastores = (environment.postgres.process, environment.valkey.process)
+        for process in (*environment.service_processes.values(), *datastores):
+            for observation in observe_log(process.name, process.log_path, administrators):
                 yield observation
 
     async def _make(self, scope: Scope, administrator: User) -> None:

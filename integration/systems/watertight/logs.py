@@ -1,4 +1,4 @@
-"""The observer of logs: every line that a service's process wrote."""
+"""The observer of logs: every line that a process wrote, a service's or a datastore's."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from integration.audit import Allowance, Channel, ObservationClass, Scope
 from integration.systems.watertight.logs import observe_log
+from tools.datastores import PostgresServer, ValkeyServer
 
 
 def test_line_is_attributed_by_what_it_states(tmp_path: Path) -> None:
@@ -37,3 +38,16 @@ def test_line_of_an_administrator_may_name_users_of_the_tenant(tmp_path: Path) -
     (seen,) = observe_log("auth", log, {"root-1": Scope("tenant-0")})
 
     assert (Allowance(ObservationClass.IDENTIFIER, Scope("tenant-0")),) == seen.allowed
+
+
+def test_what_a_datastore_logs_is_seen_and_may_name_nobody(
+    postgres: PostgresServer, valkey: ValkeyServer
+) -> None:
+    """A statement that Postgres writes down whole is seen with the content that it holds."""
+    postgres.admin.execute("DO $$ BEGIN RAISE LOG 'canary of user-1'; END $$")
+
+    seen = list(observe_log("postgres", postgres.process.log_path, {}))
+
+    (found,) = (each for each in seen if "canary of user-1" in str(each.data))
+    assert (Channel.LOGS, {}, ()) == (found.channel, found.attribution, found.allowed)
+    assert list(observe_log("valkey", valkey.process.log_path, {}))
