@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from fastapi import Depends, Request, Response
 from fastapi.dependencies.models import Dependant
@@ -30,11 +31,15 @@ from services.runtime.errors import ResourceExhausted, TooLarge
 from services.runtime.http_errors import error_response, from_http_error
 from services.runtime.logging import error_fields, service_logger
 from services.runtime.metrics import DURATIONS, IN_FLIGHT, REQUESTS, refuse
+from services.runtime.strict_json import parse_json
 from services.runtime.telemetry import Operation, Telemetry
 
 MAXIMUM_BODY_BYTES: Final = 64 * 1024
 MAXIMUM_REQUESTS: Final = 256
+# Of strangers, who are let in before anything of them is known: they take no room from the others.
+MAXIMUM_PUBLIC_REQUESTS: Final = 128
 REQUEST_SECONDS: Final = 10.0
+PUBLIC_BODY_SECONDS: Final = 2.0
 
 Call = Any  # EdgeCall, PublicCall, or what a service's own boundary gives
 
@@ -47,6 +52,9 @@ class BoundaryMissing(Exception):
 
 class HttpBoundary(ABC):
     """Decides who may call a route. Used as the dependency that gives the handler its call."""
+
+    is_public: ClassVar[bool] = False
+    """Whether it admits anybody."""
 
     @abstractmethod
     async def admit(self, boundaries: Boundaries, pairs: Pairs, operation: Operation) -> Call:
@@ -77,6 +85,8 @@ class _Edge(HttpBoundary):
 
 
 class _Public(HttpBoundary):
+    is_public = True
+
     async def admit(
         self,
         boundaries: Boundaries,
@@ -103,6 +113,30 @@ class HttpEdge:
     boundaries: Boundaries
     telemetry: Telemetry
     requests: int = 0
+    public_requests: int = 0
+
+    @contextmanager
+    def counted(self, *, public: bool) -> Iterator[None]:
+        """One request more, while it lasts.
+
+        Raises:
+            ResourceExhausted: there are too many of its kind already.
+        """
+        if public:
+            if self.public_requests >= MAXIMUM_PUBLIC_REQUESTS:
+                raise ResourceExhausted
+            self.public_requests += 1
+        else:
+            if self.requests >= MAXIMUM_REQUESTS:
+                raise ResourceExhausted
+            self.requests += 1
+        try:
+            yield
+        finally:
+            if public:
+                self.public_requests -= 1
+            else:
+                self.requests -= 1
 
 
 class BoundaryRoute(APIRoute):
@@ -154,15 +188,14 @@ class _Exchange:
             self._log = service_logger().bind(
                 request_id=self._request_id, trace_id=operation.trace.trace_id
             )
-            self._edge.requests += 1
             IN_FLIGHT.labels("http").inc()
             try:
-                async with asyncio.timeout(REQUEST_SECONDS):
-                    response = await self._handle(boundary, handler, pairs, operation)
+                with self._edge.counted(public=boundary.is_public):
+                    async with asyncio.timeout(REQUEST_SECONDS):
+                        response = await self._handle(boundary, handler, pairs, operation)
             except Exception as error:  # noqa: BLE001 -- every failure becomes a typed answer
                 response = self._refuse(error, operation)
             finally:
-                self._edge.requests -= 1
                 IN_FLIGHT.labels("http").dec()
         elapsed = time.perf_counter() - started
         REQUESTS.labels("http", self._name, str(response.status_code)).inc()
@@ -182,15 +215,14 @@ class _Exchange:
         pairs: Pairs,
         operation: Operation,
     ) -> Response:
-        if self._edge.requests > MAXIMUM_REQUESTS:
-            raise ResourceExhausted
         call = await boundary.admit(self._edge.boundaries, pairs, operation)
         self._log = call.log
         context = getattr(call, "context", None)
         self._request_id = call.request_id if context is None else context.request_id
-        body = await _read_body(self._request)
+        async with asyncio.timeout(PUBLIC_BODY_SECONDS if boundary.is_public else None):
+            body = await _read_body(self._request)
         scope = {**self._request.scope, "watertight.call": call}
-        return await handler(Request(scope, _replay(body)))
+        return await handler(_StrictRequest(scope, _replay(body)))
 
     def _refuse(self, error: Exception, operation: Operation) -> Response:
         refusal = from_http_error(error)
@@ -199,6 +231,18 @@ class _Exchange:
         if refusal.is_defect:
             self._log.error("failed", operation=self._name, **error_fields(error))
         return error_response(refusal, self._request_id)
+
+
+class _StrictRequest(Request):
+    """A request whose body FastAPI reads as strictly as a WebSocket's frames are read."""
+
+    async def json(self) -> object:
+        """The body's value.
+
+        Raises:
+            ValueError: it is no JSON.
+        """
+        return parse_json(await self.body())
 
 
 async def _read_body(request: Request) -> bytes:

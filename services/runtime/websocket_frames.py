@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Annotated, Generic, Literal, NoReturn, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.runtime.errors import InvalidArgument
+from services.runtime.strict_json import parse_json
 from services.runtime.text import Name
 
 
@@ -52,7 +52,10 @@ class FrameRegistry(Generic[F]):
             InvalidArgument: it is JSON and no frame of these; the words name the known field that
                 is wrong and quote nothing of the sender's.
         """
-        value = parse_json(text)
+        try:
+            value = parse_json(text)
+        except ValueError:
+            raise MalformedFrame from None
         if not isinstance(value, dict):
             raise InvalidArgument("frame: expected a JSON object")
         kind = value.get("type")
@@ -63,30 +66,6 @@ class FrameRegistry(Generic[F]):
             return model.model_validate(value)
         except ValidationError as error:
             raise InvalidArgument(_reason(error)) from None
-
-
-def parse_json(text: str) -> object:
-    """The value of a JSON text (RFC 8259); a name twice in one object is refused.
-
-    Raises:
-        MalformedFrame: it is none.
-    """
-    try:
-        value: object = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise MalformedFrame from None
-    return value
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
-
-
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
 
 
 def _reason(error: ValidationError) -> str:

@@ -60,7 +60,7 @@ class Handshake(ServerProtocol):
 def _told(status: HTTPStatus) -> tuple[HTTPStatus, ServiceError]:
     if status is HTTPStatus.FORBIDDEN:
         # Nobody accepts WebSockets there. Who is refused for other reasons gets an answer of ours.
-        return HTTPStatus.NOT_FOUND, NotFound()
+        return HTTPStatus.NOT_FOUND, NotFound("there is no such path")
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         return status, Unimplemented(_EXPECTED)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:

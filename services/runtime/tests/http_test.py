@@ -75,6 +75,8 @@ class _Routes:
         self.router.add_api_route("/notes", self.read, methods=["GET"])
         self.router.add_api_route("/totals", self.totals, methods=["GET"])
         self.router.add_api_route("/wait", self.wait, methods=["GET"])
+        self.router.add_api_route("/wait-known", self.wait_known, methods=["GET"])
+        self.router.add_api_route("/open", self.take, methods=["POST"])
         self.router.add_api_route("/ambient", self.ambient, methods=["GET"])
 
     async def write(
@@ -101,6 +103,18 @@ class _Routes:
         """Waits to be released."""
         self.calls.append(call)
         await self.release.wait()
+        return Response(status_code=204)
+
+    async def wait_known(self, call: Annotated[EdgeCall, edge()]) -> Response:
+        """Waits to be released."""
+        self.calls.append(call)
+        await self.release.wait()
+        return Response(status_code=204)
+
+    async def take(self, call: Annotated[PublicCall, public()], body: Note) -> Response:
+        """Takes a body from anybody."""
+        self.calls.append(call)
+        self.bodies.append(body)
         return Response(status_code=204)
 
     async def ambient(self, call: Annotated[PublicCall, public()]) -> dict[str, str]:
@@ -264,20 +278,76 @@ async def test_a_request_has_a_limit(
     assert 504 == (await server.post("/notes", content=never(), headers=_GOOD)).status_code
 
 
+@pytest.mark.parametrize(
+    ("limit", "refused"),
+    [("MAXIMUM_PUBLIC_REQUESTS", {}), ("MAXIMUM_REQUESTS", {"authorization": "Bearer good"})],
+)
 async def test_too_many_at_once(
-    routes: _Routes, server: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    routes: _Routes,
+    server: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    refused: dict[str, str],
 ) -> None:
-    """Requests beyond the limit are refused at once, and those within it are answered."""
-    monkeypatch.setattr(http_boundary, "MAXIMUM_REQUESTS", 2)
-    waiting = [asyncio.create_task(server.get("/wait")) for _ in range(2)]
+    """Requests beyond their kind's limit are refused at once, and all others are answered."""
+    monkeypatch.setattr(http_boundary, limit, 2)
+    path, other = ("/wait-known", "/ambient") if refused else ("/wait", "/notes")
+    waiting = [asyncio.create_task(server.get(path, headers=refused)) for _ in range(2)]
     async with asyncio.timeout(5):
         while len(routes.calls) < 2:  # noqa: ASYNC110 -- filled by the server's own tasks
             await asyncio.sleep(0.01)
-    answer = await server.get("/wait")
+    answer = await server.get(path, headers=refused)
+    of_another_kind = await server.get(other, headers=_GOOD)
     routes.release.set()
 
     assert (429, "RESOURCE_EXHAUSTED") == _error(answer)[:2]
     assert [204, 204] == [(await one).status_code for one in waiting]
+    assert of_another_kind.is_success
+
+
+async def test_slow_strangers_keep_out_nobody_known(
+    server: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bodies that anybody may send have a short limit and room of their own."""
+    monkeypatch.setattr(http_boundary, "PUBLIC_BODY_SECONDS", 0.5)
+    monkeypatch.setattr(http_boundary, "MAXIMUM_REQUESTS", 20)
+    monkeypatch.setattr(http_boundary, "MAXIMUM_PUBLIC_REQUESTS", 20)
+    slow = []
+    for _ in range(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.base_url.port)
+        writer.write(b"POST /open HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{")
+        slow.append((reader, writer))
+    async with asyncio.timeout(5):
+        first = (await slow[-1][0].readline()).split()[1]
+        known = await server.get("/notes", headers=_GOOD)
+        told = [(await reader.readline()).split()[1] for reader, _ in slow[:20]]
+    for _, writer in slow:
+        writer.close()
+
+    assert (b"429", 204) == (first, known.status_code)
+    assert 20 * [b"504"] == told
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"title":"a","title":"b"}',
+        '{"title":"sixteen"}'.encode("utf-16"),
+        b'\xef\xbb\xbf{"title":"mark"}',
+        b'{"title":"\xff"}',
+        b'{"title":"x","after":NaN}',
+        b"[" * 60_000,
+    ],
+)
+async def test_json_is_read_strictly(
+    routes: _Routes, server: httpx.AsyncClient, body: bytes
+) -> None:
+    """UTF-8 alone, and no name twice: no two readers can take it for different things."""
+    headers = {**_GOOD, "content-type": "application/json"}
+    answer = await server.post("/notes", content=body, headers=headers)
+
+    assert (400, "INVALID_ARGUMENT", "body: expected JSON in UTF-8") == _error(answer)
+    assert [] == routes.bodies
 
 
 async def test_nothing_ambient_outlives_a_request(server: httpx.AsyncClient) -> None:
