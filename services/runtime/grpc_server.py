@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -37,6 +37,7 @@ from services.runtime.grpc_standard import BoundStandardServices
 from services.runtime.http_boundary import BoundaryMissing
 from services.runtime.logging import error_fields, service_logger
 from services.runtime.metrics import DURATIONS, IN_FLIGHT, REQUESTS, refuse
+from services.runtime.readiness import Readiness, RememberedReadiness
 from services.runtime.telemetry import Operation, Telemetry
 from watertight.context.v1 import boundary_pb2
 from watertight.context.v1.boundary_pb2 import (
@@ -67,7 +68,6 @@ _CONNECTION_OPTIONS: Final = (
     ("grpc.max_connection_age_grace_ms", 15_000),
 )
 
-Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
 Handler = Callable[[Any, Any], Awaitable[Message]]
 Admit = Callable[[Pairs, Operation], Awaitable[EdgeCall | HopCall | WorkloadCall]]
 
@@ -250,7 +250,7 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # untyped, as a
 
     def __init__(self, readiness: Readiness) -> None:
         super().__init__()
-        self._readiness = readiness
+        self._readiness = RememberedReadiness(readiness)
 
     async def Check(  # noqa: N802 -- the protocol's name
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -25,6 +25,7 @@ from services.runtime.http_boundary import (
 from services.runtime.http_errors import ErrorBody, error_response, from_http_error
 from services.runtime.logging import error_fields, service_logger
 from services.runtime.metrics import refuse
+from services.runtime.readiness import Readiness, RememberedReadiness
 from services.runtime.telemetry import Telemetry
 
 __all__ = [
@@ -39,8 +40,6 @@ __all__ = [
 ]
 
 READINESS_SECONDS: Final = 2.0
-
-Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
 
 
 async def answers(question: Awaitable[bool]) -> bool:
@@ -104,9 +103,11 @@ def _require_boundaries(router: APIRouter) -> None:
 
 
 def _add_health(app: FastAPI, service: str, readiness: Readiness) -> None:
+    remembered = RememberedReadiness(readiness)
+
     async def health() -> JSONResponse:
-        """Ready: everything that this service needs answers."""
-        checks = dict(await readiness())
+        """Ready: everything that this service needs answered half a second ago at most."""
+        checks = dict(await remembered())
         ready = all(checks.values())
         body = {"service": service, "ready": ready, "checks": checks}
         return JSONResponse(body, status_code=200 if ready else 503)

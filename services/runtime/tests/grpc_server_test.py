@@ -22,7 +22,7 @@ from contracts.context import (
     UserId,
     encode,
 )
-from services.runtime import grpc_request, grpc_standard
+from services.runtime import grpc_request, grpc_standard, readiness
 from services.runtime.boundaries import Boundaries
 from services.runtime.calls import EdgeCall, HopCall
 from services.runtime.errors import NotFound, Unauthenticated, Unavailable
@@ -322,8 +322,9 @@ async def test_too_much_at_once(running: _Running) -> None:
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == status
 
 
-async def test_health_follows_readiness(running: _Running) -> None:
+async def test_health_follows_readiness(running: _Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not serving while something that the service needs does not answer, or when it ends."""
+    monkeypatch.setattr(readiness, "REMEMBERED_SECONDS", 0.0)
     check: Any = running.channel.unary_unary(
         "/grpc.health.v1.Health/Check",
         request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
