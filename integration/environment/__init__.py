@@ -1,7 +1,7 @@
 """The running system: prepared datastores, three services, control of each process."""
 
-from integration.environment.credentials import Credentials
 from integration.environment.environment import Environment
-from integration.environment.programs import SERVICES, Access, Programs
+from integration.environment.programs import SERVICES, Programs
+from tools.local.credentials import Credentials
 
-__all__ = ["SERVICES", "Access", "Credentials", "Environment", "Programs"]
+__all__ = ["SERVICES", "Credentials", "Environment", "Programs"]

@@ -6,23 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 
-from integration.environment.credentials import Credentials
 from integration.environment.programs import SERVICES, Programs
-from integration.environment.settings import ServiceAddress, Surroundings, variables
 from tools.datastores import Datastores, PostgresServer, ValkeyServer
-from tools.processes import (
-    ProcessSpecification,
-    ReadyLine,
-    SupervisedProcess,
-    Supervisor,
-    reserve_port,
-)
+from tools.local.credentials import Credentials
+from tools.local.system import CHEAP_PASSWORDS, Address, System, reserved_addresses
+from tools.processes import SupervisedProcess, Supervisor
 
 _T = TypeVar("_T")
-_HEALTH_LIMIT_SECONDS: Final = 60.0
-_STOP_LIMIT_SECONDS = 10.0  # a service drains for up to seven
 
 
 class Environment:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tools.datastores.local import run_locally
+from tools.local.foreground import run_locally
 
 _SERVICES: Final = Path(__file__).parents[1]
 _NEEDED: Final = (

@@ -29,6 +29,7 @@ PACKAGES = [
     "tools/build/private",
     "tools/build/tests",
     "tools/datastores",
+    "tools/local",
     "tools/processes",
 ]
 

@@ -4,7 +4,7 @@ A room is a folder; a file belongs to the longest room that its path begins with
 """
 
 _CONTRACTS = ["contracts/context", "contracts/proto"]
-_TOOLS = ["tools/datastores", "tools/processes"]
+_TOOLS = ["tools/datastores", "tools/local", "tools/processes"]
 _SERVICE = _CONTRACTS + ["services/runtime"]
 _SUITE = _CONTRACTS + _TOOLS + [
     "contracts/verification",
@@ -48,6 +48,8 @@ ROOMS = {
     "services/runtime": _CONTRACTS,
     "tools/build": [],
     "tools/datastores": ["tools/processes"],
+    # It starts services, by their files; it imports none.
+    "tools/local": ["tools/datastores", "tools/processes"],
     "tools/processes": [],
 }
 

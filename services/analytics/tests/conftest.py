@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -12,17 +11,18 @@ from services.analytics.tests.running import Running, running_analytics
 from services.analytics.tests.stage import Stage
 from tools.datastores import Datastores, PostgresServer, ValkeyServer
 from tools.datastores.fixtures import datastores, isolated_database, postgres, valkey
+from tools.local import system
+from tools.local.service import Service
 
 __all__ = ["datastores", "isolated_database", "postgres", "valkey"]
 
-_ACCESS = Path(__file__).parents[1] / "access.json"
+_SERVICE = Service.read(Path(__file__).parents[1])
 
 
 @pytest.fixture(scope="session")
 def redis_url(valkey: ValkeyServer) -> str:
     """Redis under analytics' own user, with the rules that it declares."""
-    rules = json.loads(_ACCESS.read_text(encoding="utf-8"))["redis_rules"]
-    return valkey.url(valkey.add_user("analytics", rules).name)
+    return system.redis_url(valkey, _SERVICE)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def stage(
 
 
 @pytest.fixture(scope="session")
-def running(datastores: Datastores, redis_url: str) -> Iterator[Running]:
+def running(datastores: Datastores) -> Iterator[Running]:
     """Auth and analytics for all tests: each makes tenants of its own."""
-    with running_analytics(datastores, redis_url) as running:
+    with running_analytics(datastores) as running:
         yield running

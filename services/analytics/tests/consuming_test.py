@@ -14,6 +14,7 @@ from services.analytics.domain import UsageTotals
 from services.analytics.tests.stage import TRACE_ID, Stage, context, entry
 from services.runtime.streams import USAGE_STREAM, ConsumerLimits, StreamConsumer
 from tools.datastores import PostgresServer, ValkeyServer
+from tools.processes.waiting import until
 from watertight.events.v1.usage_pb2 import UsageEntry
 
 _LIMITS = ConsumerLimits(
@@ -45,15 +46,11 @@ async def _consuming(stage: Stage, redis_url: str) -> AsyncIterator[StreamConsum
 
 
 async def _until_rows(stage: Stage, count: int) -> None:
-    async with asyncio.timeout(20):
-        while len(stage.rows("select 1 from usage_events")) < count:  # noqa: ASYNC110 -- another process's
-            await asyncio.sleep(0.02)
+    await until(lambda: len(stage.rows("select 1 from usage_events")) >= count)
 
 
 async def _until_done(valkey: ValkeyServer, count: int) -> None:
-    async with asyncio.timeout(20):
-        while not _is_done(valkey, count):  # noqa: ASYNC110 -- another process's
-            await asyncio.sleep(0.02)
+    await until(lambda: _is_done(valkey, count))
 
 
 def _is_done(valkey: ValkeyServer, count: int) -> bool:

@@ -16,10 +16,12 @@ from google.protobuf.message import Message
 from contracts.context import MEMBER_SCOPES, Scope, UserExecutionContext
 from contracts.context.carriers.entry import make_usage_entry, write_entry
 from contracts.context.carriers.hop import CONTEXT_KEY, TRANSACTION_TOKEN_KEY, write_hop
-from services.analytics.tests.running import LIMIT_SECONDS, LoggedIn, Running
+from services.analytics.tests.running import Running, context_of
 from services.analytics.tests.stage import TRACE_ID, TRACEPARENT, event, now
 from services.runtime.streams import USAGE_STREAM
 from tools.datastores import ValkeyServer
+from tools.local.tests.running import LoggedIn
+from tools.processes.waiting import LIMIT_SECONDS
 from watertight.analytics.v1 import analytics_pb2 as wire
 from watertight.analytics.v1.analytics_pb2_grpc import AnalyticsServiceStub
 
@@ -70,7 +72,7 @@ async def _hop(
     scopes: frozenset[Scope],
     thread: str | None = None,
 ) -> tuple[UserExecutionContext, Metadata]:
-    context = user.context(scopes, thread)
+    context = context_of(user, scopes, thread)
     return context, write_hop(context, await running.transaction_token(user, context))
 
 
@@ -213,8 +215,8 @@ async def test_hop_needs_a_token_and_its_context(
     allowed = scopes & MEMBER_SCOPES or READ
     context, metadata = await _hop(running, anna, allowed, "thread")
     token, encoded = (value for _, value in metadata)
-    other = anna.context(allowed, "another-thread")
-    wider = anna.context(allowed | READ | WRITE, "thread")
+    other = context_of(anna, allowed, "another-thread")
+    wider = context_of(anna, allowed | READ | WRITE, "thread")
     unauthenticated = grpc.StatusCode.UNAUTHENTICATED
     refusals: list[tuple[Metadata, set[grpc.StatusCode]]] = [
         ((), {unauthenticated}),
@@ -241,7 +243,7 @@ async def test_token_for_another_service_is_refused(
     running: Running, stub: AnalyticsServiceStub, anna: LoggedIn
 ) -> None:
     """A transaction token is good for the service that it names."""
-    context = anna.context(READ, "thread")
+    context = context_of(anna, READ, "thread")
     token = await running.transaction_token(anna, context, "backend")
 
     assert grpc.StatusCode.UNAUTHENTICATED == _call(
@@ -331,7 +333,7 @@ async def test_stream_is_consumed_over_a_restart(
 ) -> None:
     """Entries that are written while the service is killed and started again all count once."""
     thread = _thread()
-    context = anna.context(MEMBER_SCOPES, thread)
+    context = context_of(anna, MEMBER_SCOPES, thread)
     process = running.supervisor["analytics"]
     for number in range(30):
         made = make_usage_entry(context, event(context), TRACEPARENT, now())
@@ -353,7 +355,7 @@ async def test_log_says_contexts_and_no_secrets(
 ) -> None:
     """Every line is JSON; those of an operation say its context and its trace; none has a token."""
     thread = _thread()
-    context = anna.context(WRITE, thread)
+    context = context_of(anna, WRITE, thread)
     token = await running.transaction_token(anna, context)
     metadata = (*write_hop(context, token), ("traceparent", TRACEPARENT))
     stub.RecordUsage(

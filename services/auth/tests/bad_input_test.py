@@ -10,7 +10,8 @@ import grpc
 import httpx
 import pytest
 
-from services.auth.tests.running import OPERATOR_SECRET, RunningAuth, error_of
+from services.auth.tests.running import RunningAuth
+from tools.local.tests.running import error_of
 from watertight.auth.v1 import auth_pb2
 
 _STATUSES = {400, 401, 403, 404, 405, 409, 413}
@@ -60,7 +61,7 @@ def credentials(auth: RunningAuth) -> dict[str, str]:
     """The Bearer of each security scheme that OpenAPI names."""
     return {
         "HTTPBearer": auth.new_tenant().bearer["authorization"],
-        "OperatorSecret": f"Bearer {OPERATOR_SECRET}",
+        "OperatorSecret": auth.operator["authorization"],
     }
 
 
@@ -226,7 +227,7 @@ def test_headers_without_end(auth: RunningAuth) -> None:
 def test_grpc_methods(auth: RunningAuth, metadata: tuple[tuple[str, str], ...]) -> None:
     """Every method refuses a caller that proves nothing, before it parses the request."""
     service = auth_pb2.DESCRIPTOR.services_by_name["AuthService"]
-    with grpc.insecure_channel(auth.grpc_target) as channel:
+    with grpc.insecure_channel(auth.grpc_target()) as channel:
         for method in service.methods:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                 f"/{service.full_name}/{method.name}"

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from services.auth.tests.running import RunningAuth, running_auth
-from tools.datastores import PostgresServer
+from tools.datastores import Datastores
 
 pytest_plugins = ["tools.datastores.fixtures"]
 
 
 @pytest.fixture(scope="session")
-def auth(postgres: PostgresServer) -> Iterator[RunningAuth]:
+def auth(datastores: Datastores) -> Iterator[RunningAuth]:
     """One service for all tests: each makes tenants of its own."""
-    with running_auth(postgres) as running:
+    with running_auth(datastores) as running:
         yield running

@@ -20,7 +20,7 @@ from contracts.context import (
     UserId,
 )
 from contracts.context.carriers.hop import TransactionClaims
-from services.auth.tests.running import WORKLOAD_SECRETS, LoggedIn, RunningAuth
+from services.auth.tests.running import RunningAuth
 from services.runtime.auth_client import AuthClient
 from services.runtime.errors import (
     InvalidArgument,
@@ -30,6 +30,7 @@ from services.runtime.errors import (
 )
 from services.runtime.revocations import RevocationFeed
 from services.runtime.tokens import TokenVerifier
+from tools.local.tests.running import LoggedIn
 
 THREAD, RUN = ThreadId("thread-1"), RunId("run-1")
 
@@ -37,7 +38,8 @@ THREAD, RUN = ThreadId("thread-1"), RunId("run-1")
 @pytest.fixture
 async def backend(auth: RunningAuth) -> AsyncIterator[AuthClient]:
     """Auth, as the backend speaks to it."""
-    client = AuthClient(auth.grpc_target, workload="backend", secret=WORKLOAD_SECRETS["backend"])
+    secret = auth.system.credentials.workload_secrets["backend"]
+    client = AuthClient(auth.grpc_target(), workload="backend", secret=secret)
     yield client
     await client.close()
 
@@ -116,18 +118,14 @@ async def test_an_ended_session_is_not_exchanged(
 
 
 @pytest.mark.parametrize(
-    ("workload", "secret"),
-    [
-        ("backend", WORKLOAD_SECRETS["analytics"]),
-        ("stranger", WORKLOAD_SECRETS["backend"]),
-        ("auth", "0" * 32),
-    ],
+    ("workload", "secret_of"), [("backend", "analytics"), ("stranger", "backend"), ("auth", "")]
 )
 async def test_only_known_workloads_are_answered(
-    auth: RunningAuth, workload: str, secret: str
+    auth: RunningAuth, workload: str, secret_of: str
 ) -> None:
     """A service that proves no name of its own is told nothing."""
-    client = AuthClient(auth.grpc_target, workload=workload, secret=secret)
+    secret = auth.system.credentials.workload_secrets.get(secret_of, "0" * 32)
+    client = AuthClient(auth.grpc_target(), workload=workload, secret=secret)
     try:
         with pytest.raises(Unauthenticated):
             await client.fetch_keys()

@@ -3,7 +3,8 @@ from __future__ import annotations
 import base64
 import json
 
-from services.auth.tests.running import OPERATOR_SECRET, PASSWORD, RunningAuth, error_of
+from services.auth.tests.running import RunningAuth
+from tools.local.tests.running import PASSWORD, error_of
 
 
 def _claims(token: str) -> dict[str, object]:
@@ -87,7 +88,8 @@ def test_only_the_operator_makes_tenants(auth: RunningAuth) -> None:
     """Neither nobody, nor a wrong secret, nor an administrator may make a tenant."""
     body = {"name": "x", "administrator": {"login_name": "root", "password": PASSWORD}}
     administrator = auth.new_tenant()
-    wrong = {"authorization": f"Bearer {OPERATOR_SECRET[:-1]}1"}
+    secret = auth.system.credentials.operator_secret
+    wrong = {"authorization": f"Bearer {secret.swapcase()}"}
 
     for headers in ({}, wrong, administrator.bearer):
         answer = auth.http.post("/operator/tenants", json=body, headers=headers)
@@ -103,7 +105,7 @@ def test_a_tenants_name_is_taken_once(auth: RunningAuth) -> None:
             "name": administrator.tenant,
             "administrator": {"login_name": "other", "password": PASSWORD},
         },
-        headers={"authorization": f"Bearer {OPERATOR_SECRET}"},
+        headers=auth.operator,
     )
 
     assert (409, "ALREADY_EXISTS") == error_of(answer)
@@ -118,7 +120,7 @@ def test_keys_are_public_parts_only(auth: RunningAuth) -> None:
     """The key set holds what verifies, not what signs."""
     (key,) = auth.http.get("/.well-known/jwks.json").json()["keys"]
 
-    assert "test-key" == key["kid"]
+    assert json.loads(auth.system.credentials.signing_key)["kid"] == key["kid"]
     assert "d" not in key
 
 

@@ -10,10 +10,11 @@ from sqlalchemy import text
 
 from contracts.context import DataScope, TenantId, UserId
 from services.auth.domain import refresh_token_hash
-from services.auth.tests.running import LoggedIn, RunningAuth
+from services.auth.tests.running import RunningAuth
 from services.runtime.postgres import Database
 from services.runtime.postgres_errors import RowRefused
 from tools.datastores import PostgresServer
+from tools.local.tests.running import LoggedIn
 
 _TABLES = ("tenants", "users", "sessions", "refresh_tokens")
 

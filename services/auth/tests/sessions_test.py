@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from services.auth.tests.running import PASSWORD, LoggedIn, RunningAuth, error_of, running_auth
-from tools.datastores import PostgresServer
+from services.auth.tests.running import RunningAuth, running_auth
+from tools.datastores import Datastores
+from tools.local.tests.running import PASSWORD, LoggedIn, error_of
+from tools.processes.waiting import wait_until
 
 REFUSED = (401, "UNAUTHENTICATED")
 
@@ -97,31 +98,25 @@ def test_refresh_tokens_that_nobody_was_given(auth: RunningAuth, token: str) -> 
     assert REFUSED == error_of(_refresh(auth, token))
 
 
-def test_sessions_outlive_the_process(postgres: PostgresServer) -> None:
+def test_sessions_outlive_the_process(datastores: Datastores) -> None:
     """After a restart sessions that were open are open, and those that had ended have ended."""
-    with running_auth(postgres, name="auth-restarted") as auth:
+    with running_auth(datastores) as auth:
         administrator = auth.new_tenant()
         ended = auth.log_in(administrator.tenant, administrator.login_name)
         auth.http.post("/logout", headers=ended.bearer)
         auth.process.restart()
-        again = RunningAuth(auth.process)
 
-        assert 200 == _me(again, administrator.access_token).status_code
-        assert REFUSED == error_of(_me(again, ended.access_token))
-        again.http.close()
+        assert 200 == _me(auth, administrator.access_token).status_code
+        assert REFUSED == error_of(_me(auth, ended.access_token))
 
 
-def test_expired_access_tokens_are_refused(postgres: PostgresServer) -> None:
+def test_expired_access_tokens_are_refused(datastores: Datastores) -> None:
     """An access token ends by itself; the session continues with the refresh token."""
-    lives = {"WATERTIGHT_ACCESS_TOKEN_SECONDS": "5"}
-    with running_auth(postgres, more=lives, name="auth-short") as auth:
+    with running_auth(datastores, settings={"ACCESS_TOKEN_SECONDS": "5"}) as auth:
         alice = auth.new_tenant()
-        limit = time.monotonic() + 20
-        while (answer := _me(auth, alice.access_token)).status_code == 200:
-            assert time.monotonic() < limit
-            time.sleep(0.1)
+        wait_until(lambda: _me(auth, alice.access_token).status_code != 200)
 
-        assert REFUSED == error_of(answer)
+        assert REFUSED == error_of(_me(auth, alice.access_token))
         assert 200 == _refresh(auth, alice.refresh_token).status_code
 
 

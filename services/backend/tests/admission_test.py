@@ -9,8 +9,9 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from services.backend.tests.running import REPLICAS, LoggedIn, Running
-from services.backend.tests.waiting import LIMIT_SECONDS
+from services.backend.tests.running import REPLICAS, Running
+from tools.local.tests.running import LoggedIn
+from tools.processes.waiting import LIMIT_SECONDS
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from services.backend.tests.running import LoggedIn, Running, error_of
+from services.backend.tests.running import Running
+from tools.local.tests.running import LoggedIn, error_of
 from watertight.backend.v1 import backend_pb2 as wire
 from watertight.backend.v1.backend_pb2_grpc import BackendServiceStub
 

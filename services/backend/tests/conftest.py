@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -16,27 +15,18 @@ from services.runtime.redis import ScopedRedis
 from services.runtime.wake_ups import WakeUps
 from tools.datastores import Datastores, PostgresServer, ValkeyServer
 from tools.datastores.fixtures import datastores, isolated_database, postgres, valkey
+from tools.local import system
+from tools.local.service import Service
 
 __all__ = ["datastores", "isolated_database", "postgres", "valkey"]
 
-_SERVICES = Path(__file__).parents[2]
+_SERVICE = Service.read(Path(__file__).parents[1])
 
 
 @pytest.fixture(scope="session")
 def redis_url(valkey: ValkeyServer) -> str:
     """Redis under the backend's own user, with the rules that it declares."""
-    return _redis_url(valkey, "backend")
-
-
-def _redis_url(valkey: ValkeyServer, service: str) -> str:
-    rules = json.loads((_SERVICES / service / "access.json").read_text())["redis_rules"]
-    return valkey.url(valkey.add_user(service, rules).name)
-
-
-@pytest.fixture(scope="session")
-def redis_urls(valkey: ValkeyServer, redis_url: str) -> dict[str, str]:
-    """Redis under each service's own user."""
-    return {"backend": redis_url, "analytics": _redis_url(valkey, "analytics")}
+    return system.redis_url(valkey, _SERVICE)
 
 
 @pytest.fixture
@@ -58,7 +48,7 @@ async def stage(
 
 
 @pytest.fixture(scope="session")
-def running(datastores: Datastores, redis_urls: dict[str, str]) -> Iterator[Running]:
+def running(datastores: Datastores) -> Iterator[Running]:
     """Auth, analytics and two replicas for all tests: each makes tenants of its own."""
-    with running_backend(datastores, redis_urls) as running:
+    with running_backend(datastores) as running:
         yield running

@@ -10,10 +10,12 @@ import pytest
 
 from contracts.context import DataScope, Principal, ThreadId
 from services.backend.announcements import Announcements
-from services.backend.hub import Hub, Subscription
+from services.backend.domain import EventPage
+from services.backend.hub import Hub, Subscription, ThreadEvents
 from services.backend.tests.stage import Inbox, Stage, principal
-from services.backend.tests.waiting import until
-from services.runtime.errors import InvalidArgument, NotFound
+from services.runtime.errors import InvalidArgument, NotFound, ResourceExhausted
+from tools.datastores import ValkeyServer
+from tools.processes.waiting import until
 
 ANNA = principal("anna")
 BERT = principal("bert")
@@ -37,11 +39,41 @@ async def follow(
 
 
 @asynccontextmanager
-async def open_hub(stage: Stage, look_seconds: float = 60.0) -> AsyncIterator[Hub]:
+async def open_hub(
+    stage: Stage,
+    events: ThreadEvents | None = None,
+    *,
+    look_seconds: float = 60.0,
+    seldom_look_seconds: float = 60.0,
+    maximum_subscriptions: int = 100,
+) -> AsyncIterator[Hub]:
     """A hub that looks by itself so seldom that what arrives in time was woken."""
-    hub = Hub(stage.events, stage.wake_ups, look_seconds=look_seconds)
+    hub = Hub(
+        events or stage.events,
+        stage.wake_ups,
+        look_seconds=look_seconds,
+        seldom_look_seconds=seldom_look_seconds,
+        maximum_subscriptions=maximum_subscriptions,
+    )
     yield hub
     await hub.stop()
+
+
+class CountedEvents:
+    """The stage's events, and how often they were looked for."""
+
+    def __init__(self, events: ThreadEvents) -> None:
+        self._events = events
+        self.looks = 0
+
+    async def events_after(self, scope: DataScope, after_sequence: int) -> EventPage:
+        """As it says, counted."""
+        self.looks += 1
+        return await self._events.events_after(scope, after_sequence)
+
+    async def head(self, scope: DataScope) -> int:
+        """As it says."""
+        return await self._events.head(scope)
 
 
 async def test_a_subscriber_gets_what_is_committed_from_now_on(stage: Stage) -> None:
@@ -96,12 +128,73 @@ async def test_a_lost_wake_up_costs_time_only(stage: Stage) -> None:
     """Nobody tells the hub anything; it looks by itself."""
     thread_id = await stage.thread(ANNA)
     inbox = Inbox()
-    async with open_hub(stage, look_seconds=0.1) as hub:
+    async with open_hub(stage, seldom_look_seconds=0.1) as hub:
         await follow(stage, hub, inbox, thread_id)
         await stage.send(thread_id, "one", ANNA)
         await until(lambda: len(inbox.frames) >= 6)
 
     assert ["head 0", 1, 2, 3, 4, 5] == inbox.sequences
+
+
+async def test_idle_threads_leave_postgres_to_others(stage: Stage) -> None:
+    """While wake-ups come, followed threads are looked at seldom, however short the other interval."""
+    threads = [await stage.thread(ANNA) for _ in range(10)]
+    counted, inboxes = CountedEvents(stage.events), [Inbox() for _ in threads]
+    async with open_hub(stage, counted, look_seconds=0.02) as hub:
+        stage.on_commit = lambda scope, _head: hub.wake(scope)
+        for thread_id, inbox in zip(threads, inboxes, strict=True):
+            await follow(stage, hub, inbox, thread_id)
+        # Each room looks once after it was opened; then a message's way passes without a look.
+        await until(lambda: counted.looks >= len(threads))
+        before = counted.looks
+        for _ in range(20):
+            await stage.send(threads[0], "one", ANNA)
+        await until(lambda: len(inboxes[0].frames) >= 1 + 20 * 5)
+        looked = counted.looks - before
+
+    assert looked <= 2 * 20 + len(threads)
+
+
+async def test_without_wake_ups_threads_are_looked_at_often(
+    stage: Stage, valkey: ValkeyServer
+) -> None:
+    """When the connection is lost the hub begins to look by itself at once."""
+    thread_id = await stage.thread(ANNA)
+    sent = await stage.send(thread_id, "one", ANNA)
+    inbox = Inbox()
+    async with open_hub(stage, look_seconds=0.1) as hub:
+        await follow(stage, hub, inbox, thread_id)
+        await until(lambda: stage.wake_ups.connected)
+        await asyncio.to_thread(valkey.process.kill)
+        try:
+            with stage.call(ANNA) as call:
+                # The run that the thread is in needs no Redis.
+                await stage.conversations.send_message(
+                    call, thread_id, "two", sent.message.run_id, usage_by_hop=False
+                )
+            await until(lambda: len(inbox.frames) >= 6)
+        finally:
+            await asyncio.to_thread(valkey.process.start)
+
+    assert ["head 5", 6, 7, 8, 9, 10] == inbox.sequences
+
+
+async def test_a_user_follows_so_many_threads_over_all_connections(stage: Stage) -> None:
+    """The limit is the user's own; who leaves, or fails to enter, makes room."""
+    mine, hers = [await stage.thread(ANNA) for _ in range(3)], await stage.thread(BERT)
+    async with open_hub(stage, maximum_subscriptions=2) as hub:
+        with pytest.raises(NotFound):
+            await follow(stage, hub, Inbox(), hers, caller=ANNA)
+        first = await follow(stage, hub, Inbox(), mine[0])
+        await follow(stage, hub, Inbox(), mine[1])
+        with pytest.raises(ResourceExhausted):
+            await follow(stage, hub, Inbox(), mine[2])
+        await follow(stage, hub, Inbox(), hers, caller=BERT)
+        hub.unsubscribe(first)
+        hub.unsubscribe(first)
+        await follow(stage, hub, Inbox(), mine[2])
+        with pytest.raises(ResourceExhausted):
+            await follow(stage, hub, Inbox(), mine[0])
 
 
 async def test_events_reach_their_thread_alone(stage: Stage) -> None:

@@ -12,8 +12,9 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from services.backend.tests.running import REPLICAS, LoggedIn, Running, error_of
-from services.backend.tests.waiting import until
+from services.backend.tests.running import REPLICAS, Running
+from tools.local.tests.running import LoggedIn, error_of
+from tools.processes.waiting import until
 from watertight.backend.v1 import backend_pb2 as wire
 from watertight.backend.v1.backend_pb2_grpc import BackendServiceStub
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.backend.tests.running import REPLICAS, LoggedIn, Running, error_of
+from services.backend.tests.running import REPLICAS, Running
 from services.backend.tests.running import running_backend as run_backend
-from services.backend.tests.waiting import until
 from tools.datastores import Datastores
+from tools.local.tests.running import LoggedIn, error_of
+from tools.processes.waiting import until
 
 ONE, TWO = REPLICAS
 
@@ -23,10 +24,10 @@ def anna(running: Running) -> LoggedIn:
 
 
 @pytest.fixture
-def hasty(datastores: Datastores, redis_urls: dict[str, str]) -> Iterator[Running]:
+def hasty(datastores: Datastores) -> Iterator[Running]:
     """One replica whose log-ins expire after 5 s."""
-    more = {"WATERTIGHT_ACCESS_TOKEN_SECONDS": "5"}
-    with run_backend(datastores, redis_urls, auth=more, replicas=(ONE,)) as running:
+    more = {"ACCESS_TOKEN_SECONDS": "5"}
+    with run_backend(datastores, auth=more, replicas=(ONE,)) as running:
         yield running
 
 

@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import sys
-import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-from joserfc.jwk import OKPKey
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from services.backend.tests.waiting import LIMIT_SECONDS
-from tools.datastores import Datastores, PostgresServer
-from tools.processes import ProcessSpecification, Supervisor, reserve_port
+from tools.datastores import Datastores
+from tools.local.service import Service
+from tools.local.tests.running import LoggedIn, RunningServices, running_services
 
-_OPERATOR_SECRET = "operator-" + "0" * 32
-_WORKLOAD_SECRETS = {"backend": "backend-" + "1" * 32, "analytics": "analytics-" + "2" * 32}
-_PASSWORD = "correct horse battery"
 REPLICAS = ("backend-1", "backend-2")
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """A user with a token."""
-
-    tenant: str
-    tenant_id: str
-    user_id: str
-    access_token: str = field(repr=False)
-
-    @property
-    def bearer(self) -> dict[str, str]:
-        """The header that authenticates the user."""
-        return {"authorization": f"Bearer {self.access_token}"}
-
-    @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The same for gRPC."""
-        return tuple(self.bearer.items())
+_SERVICES = Path(__file__).parents[2]
+_SETTINGS = {
+    "ALLOWED_ORIGINS": '["https://app.example"]',
+    "WEBSOCKET_AUTHENTICATION_SECONDS": "1",
+    "WEBSOCKET_SLOW_CONSUMER_SECONDS": "1",
+    "WEBSOCKET_UNAUTHENTICATED_CONNECTIONS": "10",
+    "WEBSOCKET_CONNECTIONS_PER_USER": "20",
+    "WEBSOCKET_SUBSCRIPTIONS": "10",
+    "LOG_LEVEL": "debug",
+}
 
 
 class Client:
@@ -89,28 +70,8 @@ class Client:
             return closed.rcvd.code if closed.rcvd is not None else 1006
 
 
-class Running:
+class Running(RunningServices):
     """The processes, and what an operator and users do with them."""
-
-    def __init__(self, supervisor: Supervisor, datastores: Datastores) -> None:
-        self.supervisor = supervisor
-        self.datastores = datastores
-
-    def url(self, name: str) -> str:
-        """Where a process answers over HTTP."""
-        return f"http://127.0.0.1:{self.supervisor[name].ready['http_port']}"
-
-    def grpc_target(self, name: str = REPLICAS[0]) -> str:
-        """Where a process answers over gRPC."""
-        return f"127.0.0.1:{self.supervisor[name].ready['grpc_port']}"
-
-    def request(
-        self, method: str, path: str, name: str = REPLICAS[0], **more: Any
-    ) -> httpx.Response:
-        """One request to a process."""
-        return httpx.request(
-            method, self.url(name) + path, timeout=LIMIT_SECONDS, trust_env=False, **more
-        )
 
     def routes(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Every route of OpenAPI that asks who calls: method, path template, operation."""
@@ -121,48 +82,6 @@ class Running:
             for method, operation in operations.items()
             if operation.get("security")
         ]
-
-    def new_tenant(self) -> LoggedIn:
-        """A new tenant's administrator, logged in."""
-        name = f"tenant {uuid.uuid4().hex[:8]}"
-        answer = self.request(
-            "POST",
-            "/operator/tenants",
-            "auth",
-            json={"name": name, "administrator": {"login_name": "root", "password": _PASSWORD}},
-            headers={"authorization": f"Bearer {_OPERATOR_SECRET}"},
-        )
-        assert answer.status_code == 201, answer.text
-        return self.log_in(name, "root")
-
-    def new_user(self, administrator: LoggedIn, login_name: str = "anna") -> LoggedIn:
-        """A user of the administrator's tenant, logged in."""
-        answer = self.request(
-            "POST",
-            "/users",
-            "auth",
-            json={"login_name": login_name, "password": _PASSWORD},
-            headers=administrator.bearer,
-        )
-        assert answer.status_code == 201, answer.text
-        return self.log_in(administrator.tenant, login_name)
-
-    def log_in(self, tenant: str, login_name: str) -> LoggedIn:
-        """A session of this user."""
-        answer = self.request(
-            "POST",
-            "/login",
-            "auth",
-            json={"tenant": tenant, "login_name": login_name, "password": _PASSWORD},
-        )
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
-        return LoggedIn(tenant, body["tenant_id"], body["user_id"], body["access_token"])
-
-    def log_out(self, user: LoggedIn) -> None:
-        """Ends the user's session; returns when that is committed."""
-        answer = self.request("POST", "/logout", "auth", headers=user.bearer)
-        assert answer.status_code == 204, answer.text
 
     def thread(self, user: LoggedIn, title: str = "a title") -> str:
         """A new thread of the user."""
@@ -193,7 +112,7 @@ class Running:
         """A connected socket whose kernel takes hardly more than its program reads."""
         narrow = socket.socket()
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-        narrow.connect(("127.0.0.1", int(str(self.supervisor[name].ready["http_port"]))))
+        narrow.connect(("127.0.0.1", self.system.addresses[name].http_port))
         return narrow
 
     @asynccontextmanager
@@ -215,111 +134,20 @@ class Running:
             client.ready = await client.next("ready")
             yield client
 
-    def log_lines(self, name: str) -> list[dict[str, Any]]:
-        """Every log line of a process so far; a line that is no JSON fails."""
-        lines = self.supervisor[name].log_path.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-
-
-def error_of(answer: httpx.Response) -> tuple[int, str]:
-    """Status and code of an answer that is an error in the services' shape, and nothing else."""
-    body = answer.json()
-    assert {"error"} == set(body), answer.text
-    assert {"code", "message", "request_id"} == set(body["error"])
-    return answer.status_code, body["error"]["code"]
-
-
-def backend_environment(
-    postgres: PostgresServer, redis_url: str, auth_grpc: str, analytics: str
-) -> dict[str, str]:
-    """All that a replica reads."""
-    return {
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        "WATERTIGHT_POSTGRES_URL": postgres.url("backend", "backend_service"),
-        "WATERTIGHT_RELAY_POSTGRES_URL": postgres.url("backend", "backend_relay"),
-        "WATERTIGHT_REDIS_URL": redis_url,
-        "WATERTIGHT_AUTH_GRPC_TARGET": auth_grpc,
-        "WATERTIGHT_ANALYTICS_GRPC_TARGET": analytics,
-        "WATERTIGHT_WORKLOAD_SECRET": _WORKLOAD_SECRETS["backend"],
-        "WATERTIGHT_ALLOWED_ORIGINS": '["https://app.example"]',
-        "WATERTIGHT_WEBSOCKET_AUTHENTICATION_SECONDS": "1",
-        "WATERTIGHT_WEBSOCKET_SLOW_CONSUMER_SECONDS": "1",
-        "WATERTIGHT_WEBSOCKET_UNAUTHENTICATED_CONNECTIONS": "10",
-        "WATERTIGHT_WEBSOCKET_CONNECTIONS_PER_USER": "20",
-        "WATERTIGHT_WEBSOCKET_SUBSCRIPTIONS": "10",
-        "WATERTIGHT_LOG_LEVEL": "debug",
-    }
-
-
-def _analytics_environment(
-    postgres: PostgresServer, redis_url: str, auth_grpc: str
-) -> dict[str, str]:
-    return {
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        "WATERTIGHT_POSTGRES_URL": postgres.url("analytics", "analytics_service"),
-        "WATERTIGHT_REDIS_URL": redis_url,
-        "WATERTIGHT_AUTH_GRPC_TARGET": auth_grpc,
-        "WATERTIGHT_WORKLOAD_SECRET": _WORKLOAD_SECRETS["analytics"],
-    }
-
-
-def _program(service: str) -> list[str]:
-    """How a service is started: the program that Bazel built, or the module itself."""
-    if built := os.environ.get(f"{service.upper()}_PROGRAM"):
-        return [str(Path(built).absolute())]
-    return [sys.executable, "-m", f"services.{service}.main"]
-
-
-def _auth_environment(datastores: Datastores) -> dict[str, str]:
-    key = OKPKey.generate_key("Ed25519", parameters={"kid": "test-key"}, private=True)
-    return {
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        "WATERTIGHT_POSTGRES_URL": datastores.postgres.url("auth", "auth_service"),
-        "WATERTIGHT_REVOCATIONS_POSTGRES_URL": datastores.postgres.url("auth", "auth_revocations"),
-        "WATERTIGHT_SIGNING_KEY": json.dumps(key.as_dict(private=True)),
-        "WATERTIGHT_WORKLOAD_SECRETS": json.dumps(_WORKLOAD_SECRETS),
-        "WATERTIGHT_OPERATOR_SECRET": _OPERATOR_SECRET,
-        "WATERTIGHT_ACCESS_TOKEN_SECONDS": "300",
-        "WATERTIGHT_PASSWORD_MEMORY_KIB": "64",
-        "WATERTIGHT_PASSWORD_ITERATIONS": "1",
-    }
-
 
 @contextmanager
 def running_backend(
     datastores: Datastores,
-    redis_urls: Mapping[str, str],
     *,
     auth: Mapping[str, str] | None = None,
     replicas: tuple[str, ...] = REPLICAS,
 ) -> Iterator[Running]:
     """Starts auth, analytics and the replicas, and stops them at the end."""
-    with Supervisor() as supervisor, reserve_port() as analytics:
-        supervisor.start(
-            ProcessSpecification(
-                name="auth",
-                argv=_program("auth"),
-                env={**_auth_environment(datastores), **(auth or {})},
-            )
-        )
-        running = Running(supervisor, datastores)
-        env = backend_environment(
-            datastores.postgres,
-            redis_urls["backend"],
-            running.grpc_target("auth"),
-            f"127.0.0.1:{analytics.port}",
-        )
-        analytics_env = {
-            **_analytics_environment(
-                datastores.postgres, redis_urls["analytics"], running.grpc_target("auth")
-            ),
-            "WATERTIGHT_GRPC_PORT": str(analytics.port),
-        }
-        supervisor.start(
-            ProcessSpecification(name="analytics", argv=_program("analytics"), env=analytics_env),
-            *(
-                ProcessSpecification(name=name, argv=_program("backend"), env=env)
-                for name in replicas
-            ),
-        )
+    services = {name: Service.read(_SERVICES / name) for name in ("auth", "analytics", "backend")}
+    backend = services.pop("backend")
+    processes = {**services, **dict.fromkeys(replicas, backend)}
+    settings = {"auth": auth or {}, "backend": _SETTINGS}
+    with running_services(
+        Running, datastores, processes, front=replicas[0], settings=settings
+    ) as running:
         yield running

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from services.backend.frames import CONVERSATION
-from services.backend.tests.running import REPLICAS, Client, LoggedIn, Running
-from services.backend.tests.waiting import until
+from services.backend.tests.running import REPLICAS, Client, Running
 from services.runtime.websocket_frames import ClientFrame
+from tools.local.tests.running import LoggedIn
+from tools.processes.waiting import until
 
 BOUND_SECONDS = 2.0
 ABSENT = "f" * 32
@@ -197,7 +198,7 @@ async def test_a_log_out_ends_connections_at_every_replica(
     running: Running, anna: LoggedIn
 ) -> None:
     """Both replicas close with 4401 within 2 s of the log-out; another log-in of hers stays."""
-    again = running.log_in(anna.tenant, "anna")
+    again = running.log_in(anna.tenant, anna.login_name)
     async with (
         running.client(anna) as one,
         running.client(anna, REPLICAS[1]) as two,

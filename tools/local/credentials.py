@@ -35,3 +35,12 @@ class Credentials:
             workload_secrets={name: secrets.token_urlsafe(_SECRET_BYTES) for name in workloads},
             operator_secret=secrets.token_urlsafe(_SECRET_BYTES),
         )
+
+    def words(self) -> dict[str, str]:
+        """What they are called in a service's `local.json`."""
+        return {
+            "signing_key": self.signing_key,
+            "operator_secret": self.operator_secret,
+            "workload_secrets": json.dumps(dict(self.workload_secrets)),
+            **{f"{name}_workload_secret": secret for name, secret in self.workload_secrets.items()},
+        }
