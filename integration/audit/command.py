@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -146,7 +147,8 @@ def _run(
         with json_file or nullcontext():
             if not inside:
                 fresh_report_folder(directory)
-            report = _audit(Launch(options.leak, directory, plan), program, open_adapter, terminal)
+            launch = Launch(options.leak, directory, plan)
+            report = _audit(launch, [program, *arguments], open_adapter, terminal)
     except (OSError, HistoryError) as error:
         _complain(program, f"there is no history to judge: {error}")
         return Verdict.INCONCLUSIVE.exit_code
@@ -187,15 +189,20 @@ def _complain(program: str, message: str) -> None:
     sys.stderr.write(f"{program}: {message}\n")
 
 
-def _audit(launch: Launch, program: str, open_adapter: OpenAdapter, console: Console) -> Report:
+def _audit(
+    launch: Launch, typed: Sequence[str], open_adapter: OpenAdapter, console: Console
+) -> Report:
     """Run an audit to a report, whatever happens: a system that does not start is inconclusive."""
     path = launch.directory / HISTORY_NAME
+    command = shlex.join(typed)
     report: Report | None = None
 
     async def opened() -> None:
         nonlocal report
         async with open_adapter(launch) as adapter:
-            report = await run_audit(adapter, launch.plan, launch.directory, progress)
+            report = await run_audit(
+                adapter, launch.plan, launch.directory, progress, command=command
+            )
 
     fault = ""
     with LiveProgress(console) as progress:
@@ -207,8 +214,8 @@ def _audit(launch: Launch, program: str, open_adapter: OpenAdapter, console: Con
             fault = f"{type(error).__name__}: {error}"
     if report is None:
         if not path.exists():
-            description = SystemDescription(program, (), ())
-            with HistoryWriter(path, description, launch.plan) as history:
+            description = SystemDescription(typed[0], (), ())
+            with HistoryWriter(path, description, launch.plan, command=command) as history:
                 history.note(NoteKind.ADAPTER, "the system could not be opened")
         try:
             report = check_history(path)

@@ -31,6 +31,7 @@ def header_fields(header: Header) -> dict[str, object]:
         "system": header.description.name,
         "seed": header.plan.seed,
         "started": header.started,
+        "command": header.command,
         "plan": asdict(header.plan),
         "description": asdict(header.description),
     }
@@ -42,6 +43,7 @@ def header_from(fields: Mapping[str, Any]) -> Header:
         _description(fields["description"]),
         AuditPlan(**fields["plan"]),
         str(fields["started"]),
+        str(fields.get("command", "")),
     )
 
 

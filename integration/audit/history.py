@@ -34,6 +34,7 @@ class HistoryWriter:
         plan: AuditPlan,
         *,
         started: datetime | None = None,
+        command: str = "",
     ) -> None:
         """Create the file, which must not exist, and write its header."""
         self._file = path.open("x", encoding="ascii")
@@ -41,7 +42,7 @@ class HistoryWriter:
         self._numbers: dict[Scope, int] = {}
         moment = started or datetime.now(UTC)
         try:
-            self._append(header_fields(Header(description, plan, moment.isoformat())))
+            self._append(header_fields(Header(description, plan, moment.isoformat(), command)))
         except BaseException:
             self._file.close()
             raise

@@ -16,6 +16,8 @@ class Header(NamedTuple):
     plan: AuditPlan
     started: str
     """Wall-clock time (RFC 3339), for people; every other time is monotonic, from this moment."""
+    command: str = ""
+    """What was typed to run it; empty where no command line did."""
 
 
 class ScopeDeclared(NamedTuple):

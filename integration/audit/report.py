@@ -1,6 +1,6 @@
 """A report: everything that an audit says, as values and as JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
@@ -67,6 +67,21 @@ class Report:
     metrics: Mapping[str, Metric]
     duration_seconds: float
 
+    @property
+    def limits(self) -> str:
+        """Say in one sentence what was not looked at; empty where nothing was left out."""
+        channels = [channel for channel, result in self.channels.items() if not result.observed]
+        anomalies = [each for each, result in self.anomalies.items() if result.count is None]
+        parts = [
+            f"for the {one if len(names) == 1 else many} {_enumerated(names)} ({lack})"
+            for one, many, names, lack in (
+                ("channel", "channels", channels, "not observed"),
+                ("anomaly", "anomalies", anomalies, "not checked"),
+            )
+            if names
+        ]
+        return f"It does not speak {', nor '.join(parts)}." if parts else ""
+
     def with_reason(self, reason: str) -> "Report":
         """Give it with one more thing that keeps it from being conclusive."""
         verdict = Verdict.INCONCLUSIVE if self.verdict is Verdict.PASS else self.verdict
@@ -80,6 +95,7 @@ class Report:
             "exit_code": self.verdict.exit_code,
             "reasons": self.reasons,
             "system": header.description.name,
+            "command": header.command,
             "seed": header.plan.seed,
             "plan": asdict(header.plan),
             "configuration": dict(header.description.configuration),
@@ -90,6 +106,10 @@ class Report:
             "witnesses": [witness.to_json() for witness in self.witnesses],
             "metrics": {name: asdict(metric) for name, metric in self.metrics.items()},
         }
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def check_history(path: Path) -> Report:

@@ -49,16 +49,21 @@ SILENT: Progress = _Silent()
 
 
 async def run_audit(
-    adapter: Adapter, plan: AuditPlan, directory: Path, progress: Progress = SILENT
+    adapter: Adapter,
+    plan: AuditPlan,
+    directory: Path,
+    progress: Progress = SILENT,
+    *,
+    command: str = "",
 ) -> Report:
     """Drive a system as planned, and judge what was seen.
 
     Writes `history.jsonl` into the directory, which exists, while running; cancelling leaves it
     readable. What the adapter raises ends in the report (INCONCLUSIVE), not here. Everything is
-    waited for with a limit.
+    waited for with a limit. The command line, where there is one, stands in the report's head.
     """
     path = directory / HISTORY_NAME
-    with HistoryWriter(path, adapter.description, plan) as history:
+    with HistoryWriter(path, adapter.description, plan, command=command) as history:
         try:
             await _Audit(Driver(adapter, plan, history), plan, progress).run()
         except asyncio.CancelledError:

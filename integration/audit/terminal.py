@@ -129,6 +129,9 @@ def show(report: Report, console: Console) -> None:
         style="default",
     )
     console.print(verdict)
+    for line in (report.header.command, report.limits):
+        if line:
+            console.print(Text(line, style="dim"), soft_wrap=True)
 
 
 def _channels(report: Report) -> Table:

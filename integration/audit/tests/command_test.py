@@ -1,6 +1,7 @@
 """The command line: exit codes, what it refuses, and what it writes."""
 
 import errno
+import html
 import json
 import os
 import subprocess
@@ -265,6 +266,28 @@ def test_leaks_are_listed_with_their_names_first(capsys: pytest.CaptureFixture[s
     lines = capsys.readouterr().out.splitlines()
     assert len(LEAKS) == len(lines)
     assert all(line.startswith(leak.name) for line, leak in zip(lines, LEAKS, strict=True))
+
+
+def test_the_head_says_what_ran_and_what_it_does_not_speak_for(
+    typed_in: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Command and limits stand beside the verdict, also when the history is checked again."""
+    audit("--operations", "120", "--report", "my report")
+    audit("check", "my report/history.jsonl", "--json", "again.json")
+
+    shown = " ".join(capsys.readouterr().out.split())
+    page = (typed_in / "my report" / "report.html").read_text()
+    command = "audit --operations 120 --report 'my report'"
+    limits = (
+        "It does not speak for the channels grpc, redis-keys, redis-streams, traces, metrics and "
+        "audit-trail (not observed), nor for the anomalies phantom-continuity and "
+        "privilege-escalation (not checked)."
+    )
+    assert 2 == shown.count(command)
+    assert 2 == shown.count(limits)
+    assert html.escape(command).replace("&#x27;", "&#39;") in page
+    assert limits in page
+    assert command == json.loads((typed_in / "again.json").read_text())["command"]
 
 
 def test_a_history_is_checked_again(typed_in: Path) -> None:
