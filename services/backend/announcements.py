@@ -1,7 +1,8 @@
 """Wake-ups: that a thread has new events is told to every process, as a hint that may be lost.
 
 The payload is the thread's head and nothing else; what the events say rests in Postgres. Nobody
-waits for a wake-up to be sent: while Redis does not answer, subscribers look by themselves.
+waits for a wake-up to be sent. While Redis does not answer it is tried again, for whoever listens
+looks seldom by himself as long as his own connection lasts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from services.runtime.tasks import end
 
 NAMESPACE: Final = "thread"
 _MAXIMUM_WAITING: Final = 10_000
+_RETRY_SECONDS: Final = 0.5
 
 
 def encode_head(head_sequence: int) -> bytes:
@@ -68,5 +70,7 @@ class Announcements:
             await self._redis.publish(NAMESPACE, scope, encode_head(head_sequence))
         except ServiceError as error:
             service_logger().warning("wake-up not sent", code=error.code.name)
+            self.announce(scope, head_sequence)
+            await asyncio.sleep(_RETRY_SECONDS)
         except Exception as error:  # noqa: BLE001 -- a hint that is lost ends nothing
             service_logger().error("wake-up failed", **error_fields(error))

@@ -1,10 +1,11 @@
 """Who receives a thread's events in this process.
 
 A room is a thread that somebody here follows. It subscribes to the thread's wake-ups first and
-reads from Postgres then; a wake-up only says when to look, and once a second it looks without one.
-What it reads, under the thread's scope, goes to the room's recipients. Who is behind, because it
-resumes or because its peer reads slowly, reads by itself, under its own context, as fast as its
-peer takes it.
+reads from Postgres then; a wake-up only says when to look. It looks without one as well: once a
+second while no wake-ups come, and seldom while they do, for what a replica that died could not
+tell. The seldom looks of many rooms are spread out: idle threads leave Postgres to others. What it
+reads, under the thread's scope, goes to the room's recipients. Who is behind, because it resumes or
+because its peer reads slowly, reads by itself, under its own context, as fast as its peer takes it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextvars import Context
 from datetime import UTC, datetime
@@ -20,11 +23,14 @@ from typing import Final, Protocol
 from contracts.context import ContextError, DataScope, UserExecutionContext
 from services.backend.announcements import decode_head
 from services.backend.domain import Event, EventPage
-from services.runtime.errors import InvalidArgument, ServiceError
+from services.runtime.errors import InvalidArgument, ResourceExhausted, ServiceError
 from services.runtime.logging import context_logger, error_fields, service_logger
 from services.runtime.tasks import end
 
 LOOK_SECONDS: Final = 1.0
+# With the reading it stays below the 10 s within which an acknowledged event shall have arrived.
+SELDOM_LOOK_SECONDS: Final = 8.0
+MAXIMUM_SUBSCRIPTIONS: Final = 500
 
 
 class ThreadEvents(Protocol):
@@ -44,6 +50,10 @@ class ThreadEvents(Protocol):
 
 class WakeUpChannels(Protocol):
     """Tells that a thread may have new events, whichever process wrote them."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls can come now. When that ends, every `wake` is called once."""
 
     def subscribed(
         self, scope: DataScope, wake: Callable[[bytes], None]
@@ -101,6 +111,7 @@ class _Room:
         self.subscriptions: set[Subscription] = set()
         self.entering = 0
         self.listening = asyncio.Event()
+        self.subscribed = False
         self.left = asyncio.Event()
         self.look = asyncio.Event()
         self.pump: asyncio.Task[None] | None = None
@@ -118,7 +129,15 @@ class _Room:
 
 
 class Hub:
-    """Brings each thread's events to the connections of this process that follow it."""
+    """Brings each thread's events to the connections of this process that follow it.
+
+    Args:
+        events: where they rest.
+        wake_ups: when to look.
+        look_seconds: between looks while no wake-ups come.
+        seldom_look_seconds: at most, and half of it at least, between looks while they do.
+        maximum_subscriptions: of one user, over all connections of this process.
+    """
 
     def __init__(
         self,
@@ -126,11 +145,16 @@ class Hub:
         wake_ups: WakeUpChannels,
         *,
         look_seconds: float = LOOK_SECONDS,
+        seldom_look_seconds: float = SELDOM_LOOK_SECONDS,
+        maximum_subscriptions: int = MAXIMUM_SUBSCRIPTIONS,
     ) -> None:
         self._events = events
         self._wake_ups = wake_ups
         self._look_seconds = look_seconds
+        self._seldom_look_seconds = seldom_look_seconds
+        self._maximum_subscriptions = maximum_subscriptions
         self._rooms: dict[DataScope, _Room] = {}
+        self._held: Counter[DataScope] = Counter()
 
     def recipients(self, scope: DataScope) -> Collection[Subscription]:
         """The subscriptions that a thread's events are for: those to just this thread."""
@@ -151,8 +175,32 @@ class Hub:
         Raises:
             NotFound: the context's user has no such thread.
             InvalidArgument: the sequence number lies beyond the thread's head.
+            ResourceExhausted: the user follows as many threads as one may, over all connections.
             Unavailable: the store does not answer.
         """
+        self._take_place(context.user_scope)
+        try:
+            return await self._enter(context, receiver, after_sequence, confirm)
+        except BaseException:
+            self._give_place(context.user_scope)
+            raise
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Sends the subscription nothing more."""
+        subscription.end()
+        room = self._rooms.get(subscription.context.data_scope)
+        if room is not None and subscription in room.subscriptions:
+            room.subscriptions.remove(subscription)
+            self._give_place(subscription.context.user_scope)
+            self._leave(room)
+
+    async def _enter(
+        self,
+        context: UserExecutionContext,
+        receiver: Receiver,
+        after_sequence: int | None,
+        confirm: Callable[[int], object],
+    ) -> Subscription:
         room = self._room(context.data_scope)
         room.entering += 1
         try:
@@ -172,13 +220,15 @@ class Hub:
             room.entering -= 1
             self._leave(room)
 
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """Sends the subscription nothing more."""
-        subscription.end()
-        room = self._rooms.get(subscription.context.data_scope)
-        if room is not None:
-            room.subscriptions.discard(subscription)
-            self._leave(room)
+    def _take_place(self, user: DataScope) -> None:
+        if self._held[user] >= self._maximum_subscriptions:
+            raise ResourceExhausted("expected fewer threads on all connections")
+        self._held[user] += 1
+
+    def _give_place(self, user: DataScope) -> None:
+        self._held[user] -= 1
+        if not self._held[user]:
+            del self._held[user]
 
     def wake(self, scope: DataScope) -> None:
         """Looks at a thread at once, because this process has written to it."""
@@ -189,6 +239,7 @@ class Hub:
         """Ends every room."""
         rooms = list(self._rooms.values())
         self._rooms.clear()
+        self._held.clear()
         catching_up = [s.catching_up for room in rooms for s in room.subscriptions]
         pumps = [room.pump for room in rooms]
         for room in rooms:
@@ -211,7 +262,7 @@ class Hub:
                 room.pump.cancel()
 
     async def _run(self, room: _Room) -> None:
-        """Looks at every wake-up, and once a second without one, as long as the room lives."""
+        """Looks at every wake-up, and now and then without one, as long as the room lives."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(room), name="room's wake-ups", context=Context())
             while not room.left.is_set():
@@ -222,19 +273,27 @@ class Hub:
         while not room.left.is_set():
             try:
                 async with self._wake_ups.subscribed(room.scope, room.wake):
+                    room.subscribed = True
                     room.listening.set()
                     await room.left.wait()
             except ServiceError as error:
                 service_logger().warning("no wake-ups", code=error.code.name)
+            finally:
+                room.subscribed = False
             # Without wake-ups the room looks by itself.
             room.listening.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._look_seconds):
                     await room.left.wait()
 
+    def _pause_seconds(self, room: _Room) -> float:
+        if room.subscribed and self._wake_ups.connected:
+            return self._seldom_look_seconds * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret
+        return self._look_seconds
+
     async def _look(self, room: _Room) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._look_seconds):
+            async with asyncio.timeout(self._pause_seconds(room)):
                 await room.look.wait()
         room.look.clear()
         try:

@@ -71,7 +71,11 @@ class BackendProgram:
             settings.relay_postgres_url.get_secret_value(), self._producer, self._confirmations
         )
         self._analytics = AnalyticsClient(settings.analytics_grpc_target, self._auth)
-        self._hub = Hub(StoredEvents(self._database), self._wake_ups)
+        self._hub = Hub(
+            StoredEvents(self._database),
+            self._wake_ups,
+            maximum_subscriptions=settings.websocket_subscriptions_per_user,
+        )
         self._tickets = Tickets(self._redis, clock=_now)
         self._conversations = Conversations(
             self._database,

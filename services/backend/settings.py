@@ -24,6 +24,8 @@ class BackendSettings(UserServiceSettings):
     websocket_connections_per_user: Annotated[int, Field(ge=1)] = 50
     websocket_subscriptions: Annotated[int, Field(ge=1)] = 100
     """Threads that one connection may follow."""
+    websocket_subscriptions_per_user: Annotated[int, Field(ge=1)] = 500
+    """Threads that one user may follow, counted on each connection, in one process."""
     websocket_slow_consumer_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
 
     def websocket_limits(self) -> WebSocketLimits:

@@ -1,7 +1,8 @@
 """Wake-ups: one connection on which a process listens to the scopes that it holds clients of.
 
 A wake-up carries no data that anybody needs: who is woken looks into Postgres. So one that is lost,
-as when Redis restarts, costs time only; after each reconnection everybody is woken once.
+as when Redis restarts, costs time only. Everybody is woken once when the connection is lost, to
+look more often while it is away, and once when the server has acknowledged the subscription again.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class _Channel:
     def __init__(self) -> None:
         self.wakes: list[Wake] = []
         self.held = False
+        self.returning = False
         self.asked = 0
         self.acknowledged = 0
 
@@ -55,6 +57,14 @@ class WakeUps:
         self._connection: PubSub | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection by which wake-ups come; they are few where there is none.
+
+        One that ends without a word is noticed after 10 s.
+        """
+        return self._connection is not None
+
     async def start(self) -> None:
         """Begins to listen; it needs no server yet."""
         self._task = asyncio.create_task(self._run(), name="wake-ups")
@@ -69,7 +79,8 @@ class WakeUps:
     async def subscribed(self, scope: DataScope, wake: Wake) -> AsyncIterator[None]:
         """Calls `wake` with each payload published to the scope, from when it is entered on.
 
-        `wake` must neither block nor raise; it gets `b""` after a reconnection.
+        `wake` must neither block nor raise; it gets `b""` when the connection is lost, and when
+        it has come back.
 
         Raises:
             Unavailable: the server did not acknowledge within 2 s.
@@ -122,7 +133,10 @@ class WakeUps:
             except (RedisError, OSError):
                 await asyncio.sleep(_RECONNECT_SECONDS)
             finally:
-                self._connection = None
+                lost, self._connection = self._connection, None
+                if lost is not None:
+                    for channel in list(self._channels.values()):
+                        _wake(channel, b"")
                 with suppress(RedisError, OSError):
                     await connection.aclose()  # type: ignore[no-untyped-call]
                 await client.aclose()
@@ -133,11 +147,9 @@ class WakeUps:
             self._connection = connection
             for name, channel in self._channels.items():
                 channel.asked = channel.acknowledged = 0
+                channel.returning = True
                 await self._ask(name, channel)
             self._changed.notify_all()
-            woken = list(self._channels.values())
-        for channel in woken:
-            _wake(channel, b"")
 
     async def _listen(self, connection: PubSub) -> None:
         silent = False
@@ -161,6 +173,10 @@ class WakeUps:
             async with self._changed:
                 channel.acknowledged += 1
                 self._changed.notify_all()
+            if channel.returning:
+                # Not before: what is published until now reaches nobody.
+                channel.returning = False
+                _wake(channel, b"")
         elif message["type"] == "unsubscribe":
             if not channel.wakes and not channel.held:
                 del self._channels[str(name.decode())]

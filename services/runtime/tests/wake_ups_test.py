@@ -107,18 +107,23 @@ async def test_coming_and_going_at_once(
     await eventually(lambda: _listeners(valkey, redis) == 0)
 
 
-async def test_reconnection_wakes_everybody(
+async def test_lost_connection_and_reconnection_wake_everybody(
     redis: ScopedRedis, wake_ups: WakeUps, valkey: ValkeyServer
 ) -> None:
-    """After a lost connection each is woken once, to look, and hears what follows."""
+    """Each is woken when the connection is lost and when it is back, and hears what follows."""
     heard: list[bytes] = []
     async with wake_ups.subscribed(thread_scope(), heard.append):
         heard.clear()
-        await asyncio.to_thread(valkey.restart)
+        assert wake_ups.connected
+        await asyncio.to_thread(valkey.process.kill)
         await eventually(lambda: heard == [b""])
-        await eventually(lambda: _listeners(valkey, redis) == 1)
+        assert not wake_ups.connected
+        await asyncio.to_thread(valkey.process.start)
+        await eventually(lambda: heard == [b"", b""])
+        assert wake_ups.connected
+        assert 1 == _listeners(valkey, redis)
         await redis.publish("thread", thread_scope(), b"7")
-        await eventually(lambda: heard == [b"", b"7"])
+        await eventually(lambda: heard == [b"", b"", b"7"])
 
 
 async def test_without_a_server_subscribing_is_unavailable() -> None:
