@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from contracts.context import DataScope, TenantId, UserId
 from services.auth import store
 from services.auth.domain import User
@@ -61,19 +63,17 @@ class Accounts:
         Raises:
             AlreadyExists: the tenant has the log-in name already.
         """
+        action = "users.create"
         tenant_id = call.context.tenant_id
         user = await self._new_user(tenant_id, login_name, password, administrator=administrator)
         try:
             async with self._database.transaction(DataScope.system(tenant_id)) as session:
                 await store.add_user(session, user, datetime.now(UTC))
-                await self._trail.record(
-                    session,
-                    call.context,
-                    action="users.create",
-                    outcome=TrailOutcome.OK,
-                    trace_id=call.trace.trace_id,
-                )
+                await self._record(session, call, action, TrailOutcome.OK)
         except ConstraintViolated as error:
+            # The first transaction is gone with all that it wrote.
+            async with self._database.transaction(call.context.user_scope) as session:
+                await self._record(session, call, action, TrailOutcome.REFUSED)
             raise AlreadyExists from error
         call.log.info("user created", created_user_id=user.user_id)
         return user
@@ -90,6 +90,13 @@ class Accounts:
         if user is None:
             raise NotFound
         return user
+
+    async def _record(
+        self, session: AsyncSession, call: EdgeCall, action: str, outcome: TrailOutcome
+    ) -> None:
+        await self._trail.record(
+            session, call.context, action=action, outcome=outcome, trace_id=call.trace.trace_id
+        )
 
     async def _new_user(
         self, tenant_id: TenantId, login_name: str, password: str, *, administrator: bool

@@ -139,8 +139,7 @@ class Sessions:
         tenant_id = call.context.tenant_id
         now = datetime.now(UTC)
         async with self._database.transaction(DataScope.system(tenant_id)) as session:
-            if await store.get_user(session, tenant_id, user_id) is None:
-                raise NotFound
+            known = await store.get_user(session, tenant_id, user_id) is not None
             opened = await store.lock_live_sessions(session, tenant_id, user_id, now)
             for one in opened:
                 await self._end(session, one, now)
@@ -148,9 +147,12 @@ class Sessions:
                 session,
                 call.context,
                 action="users.revoke",
-                outcome=TrailOutcome.OK,
+                outcome=TrailOutcome.OK if known else TrailOutcome.REFUSED,
                 trace_id=call.trace.trace_id,
             )
+        # Raised after the commit: the refusal's own row must not be rolled back with it.
+        if not known:
+            raise NotFound
         call.log.info("user revoked", revoked_user_id=user_id, sessions=len(opened))
 
     async def require_live(self, session: AsyncSession, principal: Principal) -> None:

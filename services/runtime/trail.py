@@ -1,6 +1,17 @@
 """The trail: who did what under which context, and how it ended. Append-only, and never content.
 
-A row is written in the transaction of what it tells of, so that neither exists without the other.
+What gets a row:
+
+- what was done: `ok`, in its own transaction, so that neither exists without the other;
+- what was refused to a known caller by what the rows say, such as another's object, a name that
+  is taken, a refresh token that was used: `refused`, under the caller's own context. A log-in with
+  a wrong password is its tenant's.
+
+What gets none: what the boundary refused, since nobody is known for whom it would be and nothing
+may be touched (it is logged and counted); what is malformed; what is no tenant's, such as a log-in
+to a tenant that does not exist or the refused name of a second one; and what failed, since its row
+is rolled back with all else (log and span tell of it).
+
 The service's role may only add rows; it can neither read, change nor remove any.
 """
 
@@ -33,7 +44,7 @@ CREATE TABLE trail (
     parent_request_id text,
     trace_id text NOT NULL CHECK (trace_id ~ '^[0-9a-f]{32}$'),
     action text NOT NULL CHECK (length(action) <= 64 AND action ~ '^[a-z_]+([.][a-z_]+)*$'),
-    outcome text NOT NULL CHECK (outcome IN ('ok', 'refused', 'failed')),
+    outcome text NOT NULL CHECK (outcome IN ('ok', 'refused')),
     PRIMARY KEY (tenant_id, trail_id)
 )
 """
@@ -51,7 +62,6 @@ class TrailOutcome(StrEnum):
 
     OK = "ok"
     REFUSED = "refused"
-    FAILED = "failed"
 
 
 def create_trail(role: str) -> list[str]:

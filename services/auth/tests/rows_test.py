@@ -191,3 +191,36 @@ async def test_the_trail_says_who_did_what(
         ("sessions.log_out", "ok", alice.user_id),
     ] == [(row["action"], row["outcome"], row["user_id"]) for row in rows]
     assert all(row["trace_id"] and row["request_id"] for row in rows)
+
+
+async def test_the_trail_says_what_was_refused(
+    auth: RunningAuth,
+    people: tuple[LoggedIn, LoggedIn, LoggedIn],
+    postgres: PostgresServer,
+) -> None:
+    """An administrator's refused operations are hers, and no row of the tenant that was named."""
+    alice, root, stranger = people
+
+    def act() -> list[int]:
+        taken = {"login_name": alice.login_name, "password": "correct horse battery"}
+        return [
+            auth.http.post("/users", json=taken, headers=root.bearer).status_code,
+            auth.http.post(
+                f"/users/{stranger.user_id}/revocations", headers=root.bearer
+            ).status_code,
+        ]
+
+    statuses = await asyncio.to_thread(act)
+    rows = postgres.admin.fetch(
+        "SELECT * FROM trail WHERE outcome = 'refused' AND tenant_id IN ($1, $2)"
+        " ORDER BY occurred_at",
+        root.tenant_id,
+        stranger.tenant_id,
+        database="auth",
+    )
+
+    assert [409, 404] == statuses
+    assert [
+        ("users.create", root.tenant_id, root.user_id),
+        ("users.revoke", root.tenant_id, root.user_id),
+    ] == [(row["action"], row["tenant_id"], row["user_id"]) for row in rows]
