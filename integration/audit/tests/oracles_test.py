@@ -19,7 +19,8 @@ from integration.audit.records import (
 )
 from integration.audit.scopes import Level
 from integration.audit.tests import stories
-from integration.audit.tests.stories import EXAMPLES, Story, correct_story, found, randoms
+from integration.audit.tests.correct import correct_story
+from integration.audit.tests.stories import EXAMPLES, Story, found, randoms
 from integration.audit.vocabulary import Anomaly, Channel
 
 
