@@ -39,5 +39,5 @@ def test_backend_adds_counts_and_reads_confirmations(redis_url: str, valkey: Val
     with Redis.from_url(redis_url) as redis:
         redis.xadd("wt:stream:usage", {"field": "value"})
         assert 1 == redis.xlen("wt:stream:usage")
-        assert not redis.xread({"wt:stream:usage:stored": "0"})
+        assert not redis.xread({"wt:stream:usage:stored": "$"})
     valkey.admin.delete("wt:stream:usage")
