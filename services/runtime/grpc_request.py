@@ -21,11 +21,14 @@ async def read_request(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
     """The call's first request. Further ones are never read.
 
     Raises:
-        InvalidArgument: the caller sends none.
-        TimeoutError: it does not come within 2 s.
+        InvalidArgument: the caller sends none, or not within 2 s.
     """
-    async with asyncio.timeout(REQUEST_SECONDS):
-        request = await context.read()
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            request = await context.read()
+    except TimeoutError:
+        # The caller's fault: the service has not failed.
+        raise InvalidArgument("request: expected it within its time") from None
     if request is grpc.aio.EOF:
         raise InvalidArgument(MALFORMED_REQUEST)
     return request

@@ -27,7 +27,7 @@ from contracts.context import Scope
 from contracts.context.carriers.trace import read_traceparent
 from services.runtime.boundaries import Boundaries, Pairs
 from services.runtime.calls import EdgeCall, PublicCall, new_id
-from services.runtime.errors import ResourceExhausted, TooLarge
+from services.runtime.errors import InvalidArgument, ResourceExhausted, TooLarge
 from services.runtime.http_errors import error_response, from_http_error
 from services.runtime.logging import error_fields, service_logger
 from services.runtime.metrics import DURATIONS, IN_FLIGHT, REQUESTS, refuse
@@ -219,8 +219,12 @@ class _Exchange:
         self._log = call.log
         context = getattr(call, "context", None)
         self._request_id = call.request_id if context is None else context.request_id
-        async with asyncio.timeout(PUBLIC_BODY_SECONDS if boundary.is_public else None):
-            body = await _read_body(self._request)
+        try:
+            async with asyncio.timeout(PUBLIC_BODY_SECONDS if boundary.is_public else None):
+                body = await _read_body(self._request)
+        except TimeoutError:
+            # The caller's fault, who must not fill the log with failures of the service.
+            raise InvalidArgument("body: expected all of it within its time") from None
         scope = {**self._request.scope, "watertight.call": call}
         return await handler(_StrictRequest(scope, _replay(body)))
 

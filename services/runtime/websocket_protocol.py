@@ -14,7 +14,7 @@ import logging
 import socket
 from typing import Any, Final
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
@@ -97,8 +97,6 @@ class ClientSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Reads 8 KiB now and the rest in turn with others, as fast as the messages are taken."""
-        if self.ended_with == POLICY_VIOLATION:
-            return  # nothing that it says matters any more
         self._unread += data
         if self._turn is None:
             self._read_on()
@@ -109,6 +107,12 @@ class ClientSocket(WebSocketsSansIOProtocol):
         if self.read_paused and self.queue.empty():
             self._resume()
         return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Sends; a refusal ends the handshake, which uvicorn would log as an endpoint's error."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
 
     def _read_on(self) -> None:
         self._turn = None
@@ -121,7 +125,9 @@ class ClientSocket(WebSocketsSansIOProtocol):
             self._refuse_handshake()
         if self.disconnected or self.transport.is_closing():
             return
-        if self._unread:
+        if self.ended_with == POLICY_VIOLATION:
+            self.transport.pause_reading()  # nothing that it says matters any more
+        elif self._unread:
             self.transport.pause_reading()
             if not self.read_paused:
                 self._turn = self.loop.call_soon(self._read_on)

@@ -325,7 +325,7 @@ async def test_slow_strangers_keep_out_nobody_known(
         writer.close()
 
     assert (b"429", 204) == (first, known.status_code)
-    assert 20 * [b"504"] == told
+    assert 20 * [b"400"] == told
 
 
 @pytest.mark.parametrize(

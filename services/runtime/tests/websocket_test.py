@@ -322,6 +322,7 @@ _BAD_HANDSHAKES = {
     "a method": (b"POST /ws HTTP/1.1\r\n" + _UPGRADE + b"\r\n", 405),
     "a key": (b"GET /ws HTTP/1.1\r\n" + _UPGRADE.replace(b"MDEy", b"canary") + b"\r\n", 400),
     "a version": (b"GET /ws HTTP/1.1\r\n" + _UPGRADE.replace(b": 13", b": canary") + b"\r\n", 400),
+    "an origin": (b"GET /ws HTTP/1.1\r\nOrigin: canary\r\n" + _UPGRADE + b"\r\n", 403),
     "a path": (b"GET /canary HTTP/1.1\r\n" + _UPGRADE + b"\r\n", 404),
 }
 
