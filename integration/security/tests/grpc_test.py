@@ -8,11 +8,19 @@ import grpc
 import grpc.aio
 import pytest
 
-from contracts.context import RequestId, Scope, TenantId, UserExecutionContext, UserId
+from contracts.context import (
+    RequestId,
+    RunId,
+    Scope,
+    TenantId,
+    ThreadId,
+    UserExecutionContext,
+    UserId,
+)
 from contracts.context.carriers.hop import WORKLOAD_TOKEN_KEY, write_hop
 from integration.clients.auth import AuthClient
 from integration.environment import Environment
-from integration.security.descriptors import Method, bad_messages, methods
+from integration.security.descriptors import PLAIN, Method, bad_messages, methods, plain_message
 from integration.security.inputs import MARKER
 from integration.security.judging import quoted_or_inside
 from integration.security.people import People, token_of
@@ -100,6 +108,9 @@ async def credential(environment: Environment, people: People, service: str) -> 
     context = UserExecutionContext(
         tenant_id=TenantId(session.tenant_id),
         user_id=UserId(session.user_id),
+        # Those of a plain message: a bad value beside them is judged for itself.
+        thread_id=ThreadId(PLAIN),
+        run_id=RunId(PLAIN),
         request_id=RequestId(uuid4().hex),
         scopes=frozenset({Scope.USAGE_READ, Scope.USAGE_WRITE}),
         issued_at=now,
@@ -127,6 +138,22 @@ async def test_every_server_declares_its_methods(environment: Environment) -> No
         "/watertight.auth.v1.AuthService/ExchangeToken",
         "/grpc.health.v1.Health/Check",
     } <= found
+
+
+async def test_plain_message_is_served(environment: Environment, people: People) -> None:
+    """Beside plain values the one bad value is what a message is refused for."""
+    target = targets(environment)["analytics"]
+    metadata = await credential(environment, people, "analytics")
+    (record,) = [
+        method
+        for method in await asyncio.to_thread(methods, target)
+        if method.name == "RecordUsage"
+    ]
+    message = plain_message(record.descriptor.input_type).SerializeToString()
+    async with grpc.aio.insecure_channel(target) as channel:
+        answer = await call(channel, record, message, metadata)
+
+    assert (grpc.StatusCode.OK, "") == answer
 
 
 @pytest.mark.parametrize("service", ["auth", "analytics", "backend"])
