@@ -73,10 +73,10 @@ class Report:
         channels = [channel for channel, result in self.channels.items() if not result.observed]
         anomalies = [each for each, result in self.anomalies.items() if result.count is None]
         parts = [
-            f"for the {one if len(names) == 1 else many} {_enumerated(names)} ({lack})"
-            for one, many, names, lack in (
-                ("channel", "channels", channels, "not observed"),
-                ("anomaly", "anomalies", anomalies, "not checked"),
+            f"for {_enumerated(one, many, names, all_of_them)} ({lack})"
+            for one, many, names, all_of_them, lack in (
+                ("channel", "channels", channels, len(Channel), "not observed"),
+                ("anomaly", "anomalies", anomalies, len(Anomaly), "not checked"),
             )
             if names
         ]
@@ -108,8 +108,13 @@ class Report:
         }
 
 
-def _enumerated(names: Sequence[str]) -> str:
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+def _enumerated(one: str, many: str, names: Sequence[str], all_of_them: int) -> str:
+    """Give names as part of a sentence, with the word for one or many of them before them."""
+    if len(names) == all_of_them:
+        return f"any {one}"
+    if len(names) == 1:
+        return f"the {one} {names[0]}"
+    return f"the {many} {', '.join(names[:-1])} and {names[-1]}"
 
 
 def check_history(path: Path) -> Report:

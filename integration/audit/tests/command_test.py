@@ -172,7 +172,9 @@ def test_a_file_in_the_folders_place_is_left_alone(typed_in: Path) -> None:
     assert "a file" == (typed_in / "audit-report").read_text()
 
 
-def test_a_system_that_does_not_start_is_inconclusive(typed_in: Path) -> None:
+def test_a_system_that_does_not_start_is_inconclusive(
+    typed_in: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """There is a report all the same, and it says why."""
 
     @asynccontextmanager
@@ -184,6 +186,8 @@ def test_a_system_that_does_not_start_is_inconclusive(typed_in: Path) -> None:
     assert 12 == main(["--json", "out.json"], program="audit", open_adapter=broken)
     document = json.loads((typed_in / "out.json").read_text())
     assert any("no database" in reason for reason in document["reasons"])
+    limits = "It does not speak for any channel (not observed), nor for any anomaly (not checked)."
+    assert limits in " ".join(capsys.readouterr().out.split())
     assert (typed_in / "audit-report" / "report.html").exists()
 
 
