@@ -12,6 +12,7 @@ from integration.clients.results import (
     Messages,
     SentMessage,
     Threads,
+    ThreadSession,
     ThreadUsage,
     Ticket,
 )
@@ -85,6 +86,16 @@ class BackendClient(HttpClient):
                 f"{_thread(thread_id)}/events?after_sequence={after_sequence}",
                 token=self.token,
                 traceparent=traceparent,
+            )
+        )
+
+    async def open_session(
+        self, thread_id: ThreadId, *, traceparent: str | None = None
+    ) -> ThreadSession:
+        """The run that a conversation is in, or a first one: to continue by `run_id`."""
+        return ThreadSession.from_json(
+            await self._connections.request(
+                "POST", f"{_thread(thread_id)}/session", token=self.token, traceparent=traceparent
             )
         )
 

@@ -142,6 +142,14 @@ class Events(Result):
     head_sequence: int
 
 
+class ThreadSession(Result):
+    """The run that a conversation is in, and its newest event's sequence number."""
+
+    thread_id: _ThreadId
+    run_id: _RunId
+    head_sequence: int
+
+
 class ThreadUsage(Result):
     """What the runs of one conversation consumed."""
 

@@ -13,6 +13,7 @@ from services.backend.domain import (
     Message,
     SentMessage,
     Thread,
+    ThreadSession,
     ThreadUsage,
 )
 from services.backend.tickets import Ticket
@@ -71,6 +72,23 @@ class MessageBody(BaseModel):
             role=message.role.value,
             content=message.content,
             created_at=message.created_at,
+        )
+
+
+class SessionBody(BaseModel):
+    """A thread's session: `run_id` continues it, `head_sequence` is where its events end."""
+
+    thread_id: str
+    run_id: str
+    head_sequence: int
+
+    @classmethod
+    def of(cls, session: ThreadSession) -> Self:
+        """The body that says this session."""
+        return cls(
+            thread_id=session.thread_id,
+            run_id=session.run_id,
+            head_sequence=session.head_sequence,
         )
 
 

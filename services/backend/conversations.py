@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.context import ContextError, DataScope, RunId, Scope, ThreadId
 from contracts.context.carriers.entry import make_usage_entry
+from contracts.context.identifiers import require
 from services.backend import store
 from services.backend.agent import run_agent
 from services.backend.clients import AnalyticsClient
@@ -26,6 +27,7 @@ from services.backend.domain import (
     MessageRole,
     SentMessage,
     Thread,
+    ThreadSession,
     ThreadUsage,
     require_message,
     require_sequence,
@@ -96,6 +98,27 @@ class Conversations:
             threads = await store.list_threads(session)
             await self._record(session, call, "threads.list")
         return threads
+
+    async def open_session(self, call: EdgeCall, thread_id: ThreadId) -> ThreadSession:
+        """The thread's session: its current run, or a first one where there is none.
+
+        It is the same at every replica and after restarts; a message continues it by its run.
+
+        Raises:
+            NotFound: the thread is not the caller's, or does not exist.
+        """
+        call.context.require_scope(Scope.THREADS_WRITE)
+        try:
+            opened = await self._sessions.open(
+                call.principal, thread_id, request_id=call.context.request_id
+            )
+        except NotFound:
+            await self._refuse(call, "sessions.open")
+        call = call.under(opened)
+        async with self._database.transaction(opened.data_scope) as session:
+            head = await store.head_sequence(session, thread_id)
+            await self._record(session, call, "sessions.open")
+        return ThreadSession(thread_id, require(RunId, opened.run_id), head or 0)
 
     async def open_thread(
         self, call: EdgeCall, thread_id: ThreadId, action: str
@@ -219,7 +242,11 @@ class Conversations:
     ) -> tuple[EdgeCall, SentMessage, UsageEvent]:
         now = self._clock()
         opened = await self._sessions.open_in(
-            session, call.principal, thread_id, run_id or RunId(new_id())
+            session,
+            call.principal,
+            thread_id,
+            run_id or RunId(new_id()),
+            request_id=call.context.request_id,
         )
         call = call.under(call.context.narrowed(thread_id=thread_id, run_id=opened.run_id))
         sent, events = make_run(call, message, head, now)

@@ -24,6 +24,15 @@ class Thread:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadSession:
+    """A thread's session: the run that it is in, and its newest event's sequence number."""
+
+    thread_id: ThreadId
+    run_id: RunId
+    head_sequence: int
+
+
 @unique
 class MessageRole(StrEnum):
     """Who wrote a message."""

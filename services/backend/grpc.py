@@ -42,6 +42,17 @@ class BackendServicer:
         threads = await self._conversations.list_threads(call)
         return wire.ListThreadsResponse(threads=[_thread(thread) for thread in threads])
 
+    async def open_session(
+        self, request: wire.OpenSessionRequest, call: EdgeCall
+    ) -> wire.OpenSessionResponse:
+        """The thread's current run, or a first one where there is none."""
+        session = await self._conversations.open_session(call, ThreadId(request.thread_id))
+        return wire.OpenSessionResponse(
+            thread_id=session.thread_id,
+            run_id=session.run_id,
+            head_sequence=session.head_sequence,
+        )
+
     async def send_message(
         self, request: wire.SendMessageRequest, call: EdgeCall
     ) -> wire.SendMessageResponse:

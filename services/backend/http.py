@@ -14,6 +14,7 @@ from services.backend.bodies import (
     NewMessage,
     NewThread,
     SentBody,
+    SessionBody,
     ThreadBody,
     ThreadList,
     TicketBody,
@@ -57,6 +58,11 @@ def _add_threads(router: APIRouter, conversations: Conversations) -> None:
         """The caller's newest 1,000 threads, oldest first."""
         threads = await conversations.list_threads(call)
         return ThreadList(threads=[ThreadBody.of(thread) for thread in threads])
+
+    @router.post("/threads/{thread_id}/session")
+    async def open_session(call: Writer, thread_id: ThreadPath) -> SessionBody:
+        """The thread's current run, or a first one where there is none: to continue later."""
+        return SessionBody.of(await conversations.open_session(call, ThreadId(thread_id)))
 
     @router.get("/threads/{thread_id}/usage")
     async def get_usage(call: UsageReader, thread_id: ThreadPath) -> UsageBody:

@@ -36,6 +36,8 @@ _LOCK_THREAD = text("select head_sequence from threads where thread_id = :thread
 _ADVANCE = text("update threads set head_sequence = :head where thread_id = :thread_id")
 _HAS_RUN = text(
     "select exists (select from messages where thread_id = :thread_id and run_id = :run_id)"
+    " or exists (select from thread_contexts"
+    "  where thread_id = :thread_id and current_run_id = :run_id)"
 )
 _INSERT_MESSAGE = text(
     "insert into messages"
@@ -102,7 +104,7 @@ async def lock_thread(session: AsyncSession, thread_id: ThreadId) -> int | None:
 
 
 async def has_run(session: AsyncSession, thread_id: ThreadId, run_id: RunId) -> bool:
-    """Whether this run has been in the thread, now or earlier: each leaves messages there."""
+    """Whether this run is in the thread now, or was earlier and has left messages there."""
     return bool(await session.scalar(_HAS_RUN, {"thread_id": thread_id, "run_id": run_id}))
 
 

@@ -29,6 +29,7 @@ from contracts.context import (
     ContextWidened,
     DataScope,
     Principal,
+    RequestId,
     RunId,
     ScopeKind,
     ThreadId,
@@ -129,13 +130,14 @@ class SessionStore:
         thread_id: ThreadId,
         run_id: RunId | None = None,
         *,
+        request_id: RequestId | None = None,
         websocket_client_id: ClientLabel | None = None,
         attributes: Attributes | None = None,
     ) -> UserExecutionContext:
         """The context of a thread's session, in a transaction of its own or from the cache.
 
         No run gives the thread's current one, or its first; the current one continues; another is
-        opened and becomes the current one. The request is new each time.
+        opened and becomes the current one. The request is new each time, unless the caller has one.
 
         Raises:
             NotFound: there is no such thread, or it is another's.
@@ -145,7 +147,7 @@ class SessionStore:
         self._require_valid(principal)
         scope = _scope(principal, thread_id)
         held = await self._cached(scope)
-        request_id = self._new_id()
+        request_id = request_id or RequestId(self._new_id())
         if held is None or run_id not in (None, held):
             async with self._database.transaction(scope) as session:
                 row = await self._decide(session, scope, run_id, request_id)
@@ -163,6 +165,7 @@ class SessionStore:
         thread_id: ThreadId,
         run_id: RunId | None = None,
         *,
+        request_id: RequestId | None = None,
         websocket_client_id: ClientLabel | None = None,
         attributes: Attributes | None = None,
     ) -> UserExecutionContext:
@@ -172,7 +175,7 @@ class SessionStore:
         it reads may be its own change, which can still be rolled back.
         """
         self._require_valid(principal)
-        request_id = self._new_id()
+        request_id = request_id or RequestId(self._new_id())
         row = await self._decide(session, _scope(principal, thread_id), run_id, request_id)
         return self._context(
             principal, thread_id, row.run_id, request_id, websocket_client_id, attributes

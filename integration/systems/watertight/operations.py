@@ -78,6 +78,7 @@ class Operations:
             "messages_grpc": self._messages_grpc,
             "events": self._events,
             "events_grpc": self._events_grpc,
+            "open_session": self._open_session,
             "thread_usage": self._thread_usage,
             "thread_usage_grpc": self._thread_usage_grpc,
             "thread_usage_direct": self._thread_usage_direct,
@@ -204,6 +205,14 @@ class Operations:
         seen = [each for page in pages for each in _event_entries(channel, page)]
         issued = [each for page in pages for each in _requests(call, page.events)]
         return Outcome.ok(pages[-1].answer.status, seen, issued=issued)
+
+    async def _open_session(self, call: Call, token: str, thread_id: ThreadId) -> Outcome:
+        backend = self._connections.backend(call, token)
+        session = await backend.open_session(thread_id, traceparent=call.traceparent)
+        seen = whole(Channel.HTTP, session.answer, "backend: open_session")
+        return Outcome.ok(
+            session.answer.status, seen, issued=[Issued("run", session.run_id, call.scope)]
+        )
 
     async def _thread_usage(self, call: Call, token: str, thread_id: ThreadId) -> Outcome:
         backend = self._connections.backend(call, token)

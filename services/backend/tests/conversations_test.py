@@ -69,6 +69,32 @@ async def test_each_message_opens_a_run_unless_it_names_one(stage: Stage) -> Non
     assert second.message.run_id == third.message.run_id
 
 
+async def test_a_session_continues(stage: Stage) -> None:
+    """A thread's first session opens a run; asked again, and by a message of that run, it stays."""
+    thread_id = await stage.thread()
+    with stage.call() as call:
+        first = await stage.conversations.open_session(call, thread_id)
+        sent = await stage.conversations.send_message(
+            call, thread_id, "hello", first.run_id, usage_by_hop=False
+        )
+        again = await stage.conversations.open_session(call, thread_id)
+
+    assert first.run_id == sent.message.run_id == again.run_id
+    assert (0, 5) == (first.head_sequence, again.head_sequence)
+
+
+async def test_a_session_follows_the_newest_run(stage: Stage) -> None:
+    """After a message that opened a run of its own, that run is the session's."""
+    thread_id = await stage.thread()
+    with stage.call() as call:
+        before = await stage.conversations.open_session(call, thread_id)
+        sent = await stage.send(thread_id)
+        after = await stage.conversations.open_session(call, thread_id)
+
+    assert before.run_id != sent.message.run_id
+    assert sent.message.run_id == after.run_id
+
+
 async def test_concurrent_messages_get_one_order(stage: Stage) -> None:
     """Twenty messages at once to one thread: a hundred events, no number twice, none left out."""
     thread_id = await stage.thread()
@@ -89,6 +115,7 @@ OPERATIONS: dict[str, Callable[[Conversations, EdgeCall, ThreadId], Awaitable[ob
     "messages": lambda backend, call, thread_id: backend.list_messages(call, thread_id),
     "events": lambda backend, call, thread_id: backend.list_events(call, thread_id, 0),
     "usage": lambda backend, call, thread_id: backend.thread_usage(call, thread_id),
+    "session": lambda backend, call, thread_id: backend.open_session(call, thread_id),
     "follow": lambda backend, call, thread_id: backend.open_thread(call, thread_id, "a.b"),
 }
 

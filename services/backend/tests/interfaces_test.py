@@ -57,6 +57,7 @@ def test_openapi_names_routes_and_frames(running: Running) -> None:
         ("POST", "/threads"),
         ("GET", "/threads"),
         ("GET", "/threads/{thread_id}/usage"),
+        ("POST", "/threads/{thread_id}/session"),
         ("POST", "/threads/{thread_id}/messages"),
         ("GET", "/threads/{thread_id}/messages"),
         ("GET", "/threads/{thread_id}/events"),

@@ -68,6 +68,26 @@ async def test_what_was_acknowledged_survives_a_killed_replica(
     assert "You said: 4" == events[-1]["content"]
 
 
+async def test_a_session_continues_everywhere(running: Running, anna: LoggedIn) -> None:
+    """Both replicas give one run, also when one was killed, and Redis came back empty."""
+    thread_id = running.thread(anna)
+
+    def run_at(name: str) -> str:
+        path = f"/threads/{thread_id}/session"
+        return str(running.request("POST", path, name, headers=anna.bearer).json()["run_id"])
+
+    runs = [run_at(ONE), run_at(TWO)]
+    await asyncio.to_thread(running.supervisor[ONE].kill)
+    runs.append(run_at(TWO))
+    await asyncio.to_thread(running.supervisor[ONE].restart)
+    await asyncio.to_thread(running.datastores.valkey.kill)
+    await asyncio.to_thread(running.datastores.valkey.process.start)
+    await until(lambda: running.request("GET", "/health").status_code == 200)
+    runs.append(run_at(ONE))
+
+    assert 1 == len(set(runs))
+
+
 async def test_a_log_in_that_expires_ends_its_connections(hasty: Running) -> None:
     """A connection lives no longer than the token that it began with."""
     user = hasty.new_user(hasty.new_tenant())
