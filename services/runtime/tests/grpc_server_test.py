@@ -67,7 +67,7 @@ class _OneToken:
             UserId("user-1"),
             SessionId("session-1"),
             MEMBER_SCOPES - {Scope.THREADS_WRITE},
-            _NOW + timedelta(minutes=5),
+            _NOW + timedelta(hours=1),
         )
 
 
@@ -139,12 +139,12 @@ class _Running:
 
     def token(self, **claims: Any) -> tuple[str, str]:
         """The metadata of a transaction token that is valid but for these claims."""
-        times = {"iat": int(_NOW.timestamp()), "exp": int((_NOW + _MINUTE).timestamp())}
+        times = {"iat": int(_NOW.timestamp()), "exp": int((_NOW + _HOUR).timestamp())}
         return "txn-token", self.signer.transaction(**{**times, **claims})
 
 
 _Metadata = tuple[tuple[str, str | bytes], ...]
-_MINUTE = timedelta(minutes=1)
+_HOUR = timedelta(hours=1)
 _USAGE = "watertight.analytics.v1.AnalyticsService/GetThreadUsage"
 _LIST = "watertight.backend.v1.BackendService/ListThreads"
 _CREATE = "watertight.backend.v1.BackendService/CreateThread"
@@ -162,7 +162,7 @@ def _context(**fields: Any) -> UserExecutionContext:
         "operation_depth": 1,
         "scopes": frozenset({Scope.USAGE_READ}),
         "issued_at": _NOW,
-        "expires_at": _NOW + timedelta(seconds=59),
+        "expires_at": _NOW + timedelta(minutes=59),
     }
     return UserExecutionContext(**{**whole, **fields})
 
@@ -195,7 +195,7 @@ async def test_a_hop_is_given_its_context(running: _Running) -> None:
     assert "b7ad6b7169203331" != call.trace.span_id
 
 
-_EXPIRED = {"issued_at": _NOW - 2 * _MINUTE, "expires_at": _NOW - timedelta(seconds=1)}
+_EXPIRED = {"issued_at": _NOW - 2 * _HOUR, "expires_at": _NOW - timedelta(seconds=1)}
 _REFUSED_CONTEXTS: dict[str, tuple[dict[str, Any], str]] = {
     "another tenant": ({"tenant_id": TenantId("tenant-2")}, "PERMISSION_DENIED"),
     "another user": ({"user_id": UserId("user-2")}, "PERMISSION_DENIED"),
@@ -206,9 +206,9 @@ _REFUSED_CONTEXTS: dict[str, tuple[dict[str, Any], str]] = {
         "PERMISSION_DENIED",
     ),
     "a scope less": ({"scopes": frozenset()}, "PERMISSION_DENIED"),
-    "a later end": ({"expires_at": _NOW + 2 * _MINUTE}, "PERMISSION_DENIED"),
+    "a later end": ({"expires_at": _NOW + 2 * _HOUR}, "PERMISSION_DENIED"),
     "expired": (_EXPIRED, "UNAUTHENTICATED"),
-    "from the future": ({"issued_at": _NOW + timedelta(seconds=30)}, "UNAUTHENTICATED"),
+    "from the future": ({"issued_at": _NOW + timedelta(minutes=30)}, "UNAUTHENTICATED"),
 }
 
 
