@@ -35,6 +35,7 @@ from services.runtime.http import (
 from services.runtime.http_server import HttpServer
 from services.runtime.telemetry import configure_telemetry
 from services.runtime.text import Content, Name, RequestBody, Sequence64
+from tools.processes.waiting import until
 
 _AMBIENT: ContextVar[str] = ContextVar("ambient", default="nobody")
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -293,9 +294,7 @@ async def test_too_many_at_once(
     monkeypatch.setattr(http_boundary, limit, 2)
     path, other = ("/wait-known", "/ambient") if refused else ("/wait", "/notes")
     waiting = [asyncio.create_task(server.get(path, headers=refused)) for _ in range(2)]
-    async with asyncio.timeout(5):
-        while len(routes.calls) < 2:  # noqa: ASYNC110 -- filled by the server's own tasks
-            await asyncio.sleep(0.01)
+    await until(lambda: len(routes.calls) >= 2)
     answer = await server.get(path, headers=refused)
     of_another_kind = await server.get(other, headers=_GOOD)
     routes.release.set()

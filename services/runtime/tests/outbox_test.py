@@ -26,12 +26,12 @@ from services.runtime.tests.probe import (
     RELAY,
     Probe,
     context_of_scope,
-    eventually,
     stream_entries,
     thread_scope,
     usage_entry,
 )
 from tools.datastores import ValkeyServer
+from tools.processes.waiting import until
 from watertight.events.v1.usage_pb2 import UsageEntry
 
 STORED = confirmations_of(USAGE_STREAM)
@@ -154,7 +154,7 @@ async def test_committed_rows_are_published_in_order(
     for start in range(0, 60, 6):
         await _write(database, [f"u{n}" for n in range(start, start + 6)], thread_scope())
         relay.wake()
-    await eventually(lambda: _due(probe) == 0)
+    await until(lambda: _due(probe) == 0)
 
     assert [f"u{n}" for n in range(60)] == _published(valkey)
 
@@ -169,7 +169,7 @@ async def test_rolled_back_row_is_never_published(
         await session.rollback()
     await _write(database, ["done"], thread_scope())
     await relay.start()
-    await eventually(lambda: _due(probe) == 0)
+    await until(lambda: _due(probe) == 0)
 
     assert ["done"] == _published(valkey)
 
@@ -182,7 +182,7 @@ async def test_relays_share_the_rows(
         await made(batch=3).start()
     for user in range(1, 5):
         await _write(database, [f"u{user}-{n}" for n in range(25)], thread_scope(user=user))
-    await eventually(lambda: _due(probe) == 0)
+    await until(lambda: _due(probe) == 0)
 
     assert sorted(f"u{user}-{n}" for user in range(1, 5) for n in range(25)) == sorted(
         _published(valkey)
@@ -196,10 +196,10 @@ async def test_a_row_stays_until_it_is_confirmed(
     await relay.start()
     await _write(database, ["u1", "u2"], thread_scope())
     await _write(database, ["u1"], thread_scope(user=2))
-    await eventually(lambda: _due(probe) == 0)
+    await until(lambda: _due(probe) == 0)
     assert 3 == _left(probe)
     async with consumer.running():
-        await eventually(lambda: _left(probe) == 0)
+        await until(lambda: _left(probe) == 0)
 
     assert ["u1", "u1", "u2"] == sorted(consumer.taken)
 
@@ -215,11 +215,11 @@ async def test_usage_survives_a_redis_that_comes_back_empty(
     relay = made(resend_seconds=0.5)
     await relay.start()
     await _write(database, ["u1", "u2", "u3"], thread_scope())
-    await eventually(lambda: _due(probe) == 0)
+    await until(lambda: _due(probe) == 0)
     await asyncio.to_thread(valkey.process.kill)
     await asyncio.to_thread(valkey.process.start)
     async with consumer.running():
-        await eventually(lambda: _left(probe) == 0)
+        await until(lambda: _left(probe) == 0)
 
     assert ["u1", "u2", "u3"] == consumer.stored
 
@@ -231,7 +231,7 @@ async def test_unconfirmed_rows_go_out_ever_more_seldom(
     await _write(database, ["u1"], thread_scope())
     relay = made(resend_seconds=0.05)
     await relay.start()
-    await eventually(lambda: len(_published(valkey)) >= 5)
+    await until(lambda: len(_published(valkey)) >= 5)
     await relay.stop()
     entries: Any = valkey.admin.xrange(USAGE_STREAM)
     sent = [int(identifier.split(b"-")[0]) for identifier, _ in entries]
@@ -251,9 +251,9 @@ async def test_confirmations_are_for_one_users_usage(
     for scope in owners:
         await _write(database, ["u1"], scope)
     await relay.start()
-    await eventually(lambda: _due(probe) == 0)
+    await until(lambda: _due(probe) == 0)
     _confirm(valkey, _confirmation("u1"))
-    await eventually(lambda: _left(probe) == 2)
+    await until(lambda: _left(probe) == 2)
 
     assert [("tenant-1", "user-1-2"), ("tenant-2", "user-2-1")] == probe.rows(
         "select tenant_id, user_id from outbox order by 1"
@@ -282,10 +282,10 @@ async def test_malformed_confirmation_blocks_nothing(
     before = _counted("malformed")
     await _write(database, ["u1", "u2"], thread_scope())
     await relay.start()
-    await eventually(lambda: _due(probe) == 0)
+    await until(lambda: _due(probe) == 0)
     _confirm(valkey, fields)
     _confirm(valkey, _confirmation("u2"))
-    await eventually(lambda: _left(probe) == 1)
+    await until(lambda: _left(probe) == 1)
 
     assert [("u1",)] == probe.rows("select usage_id from outbox")
     assert before + 1 == _counted("malformed")
@@ -300,7 +300,7 @@ async def test_many_confirmations_are_read_in_pages(
         _confirm(valkey, _confirmation(f"u{n}"))
     for _ in range(2):
         await made(confirmations_batch=4).start()
-    await eventually(lambda: _left(probe) == 0)
+    await until(lambda: _left(probe) == 0)
 
 
 async def test_rows_wait_while_redis_is_away(
@@ -316,7 +316,7 @@ async def test_rows_wait_while_redis_is_away(
         assert 2 == _left(probe)
     finally:
         valkey.process.start()
-    await eventually(lambda: _due(probe) == 0)
+    await until(lambda: _due(probe) == 0)
 
     assert ["u1", "u2"] == sorted(set(_published(valkey)))
 
@@ -327,12 +327,12 @@ async def test_relay_comes_back_after_postgres(
     """A connection that the server ended is opened again."""
     await relay.start()
     await _write(database, ["before"], thread_scope())
-    await eventually(lambda: _published(valkey) == ["before"] and _due(probe) == 0)
+    await until(lambda: _published(valkey) == ["before"] and _due(probe) == 0)
     probe.rows(
         "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'probe_relay'"
     )
     await _write(database, ["after"], thread_scope())
-    await eventually(lambda: _published(valkey) == ["before", "after"])
+    await until(lambda: _published(valkey) == ["before", "after"])
 
 
 async def test_stream_that_is_full_leaves_the_rows(
@@ -342,12 +342,12 @@ async def test_stream_that_is_full_leaves_the_rows(
     relay = made(backlog_limit=2, batch=2)
     await _write(database, ["u1", "u2", "u3"], thread_scope())
     await relay.start()
-    await eventually(lambda: _due(probe) == 1)
+    await until(lambda: _due(probe) == 1)
     assert ["u1", "u2"] == _published(valkey)
     _confirm(valkey, _confirmation("u1"))
-    await eventually(lambda: _left(probe) == 2)
+    await until(lambda: _left(probe) == 2)
     valkey.admin.delete(USAGE_STREAM)
-    await eventually(lambda: _due(probe) == 0)
+    await until(lambda: _due(probe) == 0)
 
     assert ["u3"] == _published(valkey)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -162,10 +160,3 @@ async def notes(database: Database, scope: DataScope) -> list[str]:
     async with database.transaction(scope) as session:
         found = await session.scalars(text("select note_id from notes order by note_id"))
         return list(found.all())
-
-
-async def eventually(condition: Callable[[], object], limit_seconds: float = 10.0) -> None:
-    """Waits until a condition holds, or fails at the limit."""
-    async with asyncio.timeout(limit_seconds):
-        while not condition():  # noqa: ASYNC110 -- the condition is another process's
-            await asyncio.sleep(0.01)

@@ -17,8 +17,9 @@ from services.runtime.streams import (
     StreamProducer,
     confirmations_of,
 )
-from services.runtime.tests.probe import eventually, stream_entries, thread_scope, usage_entry
+from services.runtime.tests.probe import stream_entries, thread_scope, usage_entry
 from tools.datastores import ValkeyServer
+from tools.processes.waiting import until
 from watertight.events.v1.usage_pb2 import UsageEntry, UsageEvent
 
 DEAD = f"{USAGE_STREAM}:dead"
@@ -105,8 +106,8 @@ async def test_each_entry_is_handled_under_its_own_context(
     """Entries are handled in order, each in the context that stands in it, and acknowledged."""
     await producer.add([encoded(f"u{n}", user=n) for n in (1, 2, 1)])
     async with consuming(consumer_url, handler):
-        await eventually(lambda: len(handler.handled) == 3)
-        await eventually(lambda: _pending(valkey) == 0)
+        await until(lambda: len(handler.handled) == 3)
+        await until(lambda: _pending(valkey) == 0)
 
     assert [("u1", "user-1-1"), ("u2", "user-1-2"), ("u1", "user-1-1")] == handler.handled
 
@@ -117,7 +118,7 @@ async def test_consumers_share_the_entries(
     """Several processes of a group handle each entry once between them."""
     async with consuming(consumer_url, handler), consuming(consumer_url, handler):
         await producer.add([encoded(f"u{n}") for n in range(200)])
-        await eventually(lambda: len(handler.handled) >= 200)
+        await until(lambda: len(handler.handled) >= 200)
 
     assert sorted(f"u{n}" for n in range(200)) == sorted(handler.identifiers)
 
@@ -128,7 +129,7 @@ async def test_what_is_handled_is_confirmed(
     """Whoever keeps an entry until then learns of it each time that it is handled."""
     await producer.add([encoded("u1"), encoded("u1"), encoded("u2", user=2)])
     async with consuming(consumer_url, handler):
-        await eventually(lambda: valkey.admin.xlen(STORED) == 3)
+        await until(lambda: valkey.admin.xlen(STORED) == 3)
 
     assert [("user-1-1", "u1", "stored")] * 2 + [("user-1-2", "u2", "stored")] == _confirmed(valkey)
 
@@ -141,10 +142,10 @@ async def test_what_was_not_handled_is_not_confirmed(
     handler.failures["u1"] = lambda _call: Unavailable() if away else None
     await producer.add([encoded("u1")])
     async with consuming(consumer_url, handler):
-        await eventually(lambda: len(handler.calls) >= 2)
+        await until(lambda: len(handler.calls) >= 2)
         assert [] == _confirmed(valkey)
         away = False
-        await eventually(lambda: _confirmed(valkey) == [("user-1-1", "u1", "stored")])
+        await until(lambda: _confirmed(valkey) == [("user-1-1", "u1", "stored")])
 
 
 async def test_a_dead_letter_is_confirmed_as_dead(
@@ -156,7 +157,7 @@ async def test_a_dead_letter_is_confirmed_as_dead(
     malformed.event.thread_id = "thread-2"
     await producer.add([encoded("bad"), malformed.SerializeToString()])
     async with consuming(consumer_url, handler):
-        await eventually(lambda: valkey.admin.xlen(STORED) == 2)
+        await until(lambda: valkey.admin.xlen(STORED) == 2)
 
     assert [("user-1-1", "bad", "dead"), ("user-1-1", "malformed", "dead")] == _confirmed(valkey)
     assert 2 == valkey.admin.xlen(DEAD)
@@ -169,8 +170,8 @@ async def test_confirmations_are_bounded(
     limits = dataclasses.replace(LIMITS, confirmations=10)
     await producer.add([encoded(f"u{n}") for n in range(500)])
     async with consuming(consumer_url, handler, limits):
-        await eventually(lambda: len(handler.handled) == 500)
-        await eventually(lambda: _pending(valkey) == 0)
+        await until(lambda: len(handler.handled) == 500)
+        await until(lambda: _pending(valkey) == 0)
 
     assert 10 <= valkey.admin.xlen(STORED) < 250
 
@@ -198,8 +199,8 @@ async def test_malformed_entry_blocks_nothing(
     identifier = valkey.admin.xadd(USAGE_STREAM, fields)  # type: ignore[arg-type]
     await producer.add([encoded("next")])
     async with consuming(consumer_url, handler):
-        await eventually(lambda: handler.identifiers == ["next"])
-        await eventually(lambda: _pending(valkey) == 0)
+        await until(lambda: handler.identifiers == ["next"])
+        await until(lambda: _pending(valkey) == 0)
     [dead] = stream_entries(valkey, DEAD)
 
     assert (identifier, b"malformed") == (dead[b"id"], dead[b"reason"])
@@ -214,7 +215,7 @@ async def test_entry_whose_context_contradicts_it_is_dead(
     entry.event.thread_id = "thread-2"
     await producer.add([entry.SerializeToString(), encoded("next")])
     async with consuming(consumer_url, handler):
-        await eventually(lambda: handler.identifiers == ["next"])
+        await until(lambda: handler.identifiers == ["next"])
 
     assert 1 == valkey.admin.xlen(DEAD)
 
@@ -226,8 +227,8 @@ async def test_postponed_entry_is_delivered_again(
     handler.failures["u1"] = lambda call: Unavailable() if call <= 5 else None
     await producer.add([encoded(f"u{n}") for n in range(3)])
     async with consuming(consumer_url, handler):
-        await eventually(lambda: len(set(handler.identifiers)) == 3)
-        await eventually(lambda: _pending(valkey) == 0)
+        await until(lambda: len(set(handler.identifiers)) == 3)
+        await until(lambda: _pending(valkey) == 0)
 
     assert 6 == handler.calls.count("u1")
     assert 0 == valkey.admin.xlen(DEAD)
@@ -240,9 +241,9 @@ async def test_entry_that_always_fails_is_dead(
     handler.failures["bad"] = lambda _call: ZeroDivisionError()
     await producer.add([encoded("bad"), encoded("next")])
     async with consuming(consumer_url, handler):
-        await eventually(lambda: handler.identifiers == ["next"])
-        await eventually(lambda: valkey.admin.xlen(DEAD) == 1)
-        await eventually(lambda: _pending(valkey) == 0)
+        await until(lambda: handler.identifiers == ["next"])
+        await until(lambda: valkey.admin.xlen(DEAD) == 1)
+        await until(lambda: _pending(valkey) == 0)
 
     assert LIMITS.attempts == handler.calls.count("bad")
 
@@ -254,7 +255,7 @@ async def test_entry_that_can_never_be_valid_is_dead_at_once(
     handler.failures["bad"] = lambda _call: InvalidArgument()
     await producer.add([encoded("bad")])
     async with consuming(consumer_url, handler):
-        await eventually(lambda: valkey.admin.xlen(DEAD) == 1)
+        await until(lambda: valkey.admin.xlen(DEAD) == 1)
 
     assert ["bad"] == handler.calls
 
@@ -267,8 +268,8 @@ async def test_entry_of_a_dead_consumer_is_taken_over(
     await producer.add([encoded("held")])
     valkey.admin.xreadgroup("consumer", "consumer", {USAGE_STREAM: ">"})
     async with consuming(consumer_url, handler):
-        await eventually(lambda: handler.identifiers == ["held"])
-        await eventually(lambda: _pending(valkey) == 0)
+        await until(lambda: handler.identifiers == ["held"])
+        await until(lambda: _pending(valkey) == 0)
 
 
 async def test_stop_leaves_what_was_not_handled(
@@ -283,7 +284,7 @@ async def test_stop_leaves_what_was_not_handled(
     handler.failures["u0"] = stop
     await producer.add([encoded(f"u{n}") for n in range(3)])
     await consumer.start()
-    await eventually(consumer._stopping.is_set)
+    await until(consumer._stopping.is_set)
     await consumer.stop()
 
     assert ["u0"] == handler.identifiers
@@ -300,9 +301,9 @@ async def test_producer_stops_at_the_limit(
         await producer.add([encoded("u3")])
     limits = ConsumerLimits(block_seconds=0.05, claim_every_seconds=0.05, retention_seconds=0)
     async with consuming(consumer_url, handler, limits):
-        await eventually(lambda: valkey.admin.xlen(USAGE_STREAM) <= 1)
+        await until(lambda: valkey.admin.xlen(USAGE_STREAM) <= 1)
         await producer.add([encoded("u3")])
-        await eventually(lambda: len(handler.handled) == 4)
+        await until(lambda: len(handler.handled) == 4)
     await producer.close()
 
     assert ["u0", "u1", "u2", "u3"] == handler.identifiers
@@ -323,16 +324,16 @@ async def test_pending_entry_is_never_trimmed(
     )
     await producer.add([encoded("u0")])
     async with consuming(consumer_url, handler, limits):
-        await eventually(lambda: "u0" in handler.calls)
+        await until(lambda: "u0" in handler.calls)
         await producer.add([encoded(f"u{n}") for n in range(1, 50)])
-        await eventually(lambda: len(handler.handled) >= 49)
+        await until(lambda: len(handler.handled) >= 49)
         # Each attempt to claim is followed by a trim.
         tried = handler.calls.count("u0")
-        await eventually(lambda: handler.calls.count("u0") >= tried + 3)
+        await until(lambda: handler.calls.count("u0") >= tried + 3)
         held = valkey.admin.xlen(USAGE_STREAM)
         away = False
-        await eventually(lambda: "u0" in handler.identifiers)
-        await eventually(lambda: valkey.admin.xlen(USAGE_STREAM) <= 1)
+        await until(lambda: "u0" in handler.identifiers)
+        await until(lambda: valkey.admin.xlen(USAGE_STREAM) <= 1)
 
     assert 50 == held
 
@@ -343,10 +344,10 @@ async def test_consumer_survives_a_restart(
     """A Redis that came back without its data gets its group again."""
     async with consuming(consumer_url, handler):
         await producer.add([encoded("before")])
-        await eventually(lambda: handler.identifiers == ["before"])
+        await until(lambda: handler.identifiers == ["before"])
         await asyncio.to_thread(valkey.restart)
         await producer.add([encoded("after")])
-        await eventually(lambda: handler.identifiers == ["before", "after"])
+        await until(lambda: handler.identifiers == ["before", "after"])
 
 
 async def test_without_redis_nothing_is_added() -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from services.runtime.errors import Unavailable
 from services.runtime.redis import ScopedRedis
-from services.runtime.tests.probe import eventually, thread_scope, user_scope
+from services.runtime.tests.probe import thread_scope, user_scope
 from services.runtime.wake_ups import WakeUps
 from tools.datastores import ValkeyServer
+from tools.processes.waiting import until
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ async def test_entered_means_subscribed(
     ):
         assert 1 == _listeners(valkey, redis)
         await redis.publish("thread", thread_scope(), b"7")
-        await eventually(lambda: first[-1:] == [b"7"] and second[-1:] == [b"7"])
+        await until(lambda: first[-1:] == [b"7"] and second[-1:] == [b"7"])
 
 
 async def test_nobody_else_is_woken(redis: ScopedRedis, wake_ups: WakeUps) -> None:
@@ -62,7 +63,7 @@ async def test_nobody_else_is_woken(redis: ScopedRedis, wake_ups: WakeUps) -> No
         others.clear()
         await redis.publish("other", thread_scope(2), b"no")
         await redis.publish("thread", thread_scope(1), b"7")
-        await eventually(lambda: mine[-1:] == [b"7"])
+        await until(lambda: mine[-1:] == [b"7"])
 
     assert [] == others
 
@@ -77,10 +78,10 @@ async def test_last_one_to_leave_unsubscribes(
             async with wake_ups.subscribed(thread_scope(), heard.append):
                 pass
             assert 1 == _listeners(valkey, redis)
-    await eventually(lambda: _listeners(valkey, redis) == 0)
+    await until(lambda: _listeners(valkey, redis) == 0)
     async with wake_ups.subscribed(thread_scope(), heard.append):
         await redis.publish("thread", thread_scope(), b"7")
-        await eventually(lambda: heard[-1:] == [b"7"])
+        await until(lambda: heard[-1:] == [b"7"])
 
 
 async def test_coming_and_going_at_once(
@@ -94,7 +95,7 @@ async def test_coming_and_going_at_once(
             payload = f"{number}-{turn}".encode()
             async with wake_ups.subscribed(thread_scope(), heard.append):
                 await redis.publish("thread", thread_scope(), payload)
-                await eventually(partial(heard.__contains__, payload))
+                await until(partial(heard.__contains__, payload))
 
     async def be_cancelled() -> None:
         for _ in range(20):
@@ -104,7 +105,7 @@ async def test_coming_and_going_at_once(
             await asyncio.wait([task])
 
     await asyncio.gather(be_cancelled(), *(come_and_go(number) for number in range(4)))
-    await eventually(lambda: _listeners(valkey, redis) == 0)
+    await until(lambda: _listeners(valkey, redis) == 0)
 
 
 async def test_lost_connection_and_reconnection_wake_everybody(
@@ -116,14 +117,14 @@ async def test_lost_connection_and_reconnection_wake_everybody(
         heard.clear()
         assert wake_ups.connected
         await asyncio.to_thread(valkey.process.kill)
-        await eventually(lambda: heard == [b""])
+        await until(lambda: heard == [b""])
         assert not wake_ups.connected
         await asyncio.to_thread(valkey.process.start)
-        await eventually(lambda: heard == [b"", b""])
+        await until(lambda: heard == [b"", b""])
         assert wake_ups.connected
         assert 1 == _listeners(valkey, redis)
         await redis.publish("thread", thread_scope(), b"7")
-        await eventually(lambda: heard == [b"", b"", b"7"])
+        await until(lambda: heard == [b"", b"", b"7"])
 
 
 async def test_without_a_server_subscribing_is_unavailable() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -32,6 +32,7 @@ from services.runtime.telemetry import configure_telemetry
 from services.runtime.websocket import WebSocketEdge, WebSocketLimits
 from services.runtime.websocket_connection import ClientConnection
 from services.runtime.websocket_protocol import ClientSocket, socket_of
+from tools.processes.waiting import until
 
 _AMBIENT: ContextVar[str] = ContextVar("ambient", default="nobody")
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -149,12 +150,6 @@ async def _close_code(peer: Peer) -> int:
         return closed.rcvd.code if closed.rcvd is not None else 1006
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_SECONDS):
-        while not condition():  # noqa: ASYNC110 -- the subject raises no event of its own
-            await asyncio.sleep(0.01)
-
-
 async def test_each_frame_has_a_context_of_its_own(stage: _Stage) -> None:
     """The same caller, another request; the frame's trace is continued."""
     async with stage.peer("user-a") as peer:
@@ -252,7 +247,7 @@ async def test_a_peer_that_does_not_read_is_cut_off(stage: _Stage) -> None:
         await asyncio.wait_for(send_for_ever(), _SECONDS)
     writer.close()
 
-    await _until(lambda: stage.sockets[0].disconnected)
+    await until(lambda: stage.sockets[0].disconnected)
     assert 1013 == stage.sockets[0].ended_with
 
 
@@ -260,8 +255,8 @@ async def test_a_peer_that_never_answers_the_close_is_cut_off(stage: _Stage) -> 
     """The closing handshake is not waited for longer than a second."""
     _, writer = await _raw_handshake(stage.port)
     writer.write(_masked(json.dumps({"type": "authenticate", "token": "nobody"})))
-    await _until(lambda: bool(stage.sockets) and stage.sockets[0].ended_with == 4401)
-    await _until(lambda: stage.sockets[0].disconnected)
+    await until(lambda: bool(stage.sockets) and stage.sockets[0].ended_with == 4401)
+    await until(lambda: stage.sockets[0].disconnected)
     writer.close()
 
 
@@ -274,13 +269,13 @@ async def test_a_flood_that_says_nothing_is_cut_off(stage: _Stage, frame: bytes)
     """Control frames and empty pieces without end: 1008, and others are served meanwhile."""
     _, flood = await _raw_handshake(stage.port)
     flood.write(_masked(json.dumps({"type": "authenticate", "token": "user-b"})))
-    await _until(lambda: stage.sockets[0].is_known)
+    await until(lambda: stage.sockets[0].is_known)
     flood.write((_FIRST_PIECE if frame is _PIECE else b"") + frame * 40_000)
     async with stage.peer("user-a") as peer:
         await peer.recv()
         await peer.send("one")
         answer = json.loads(await peer.recv())
-    await _until(lambda: stage.sockets[0].disconnected)
+    await until(lambda: stage.sockets[0].disconnected)
     flood.close()
 
     assert "user-a" == answer["user"]
@@ -291,11 +286,11 @@ async def test_a_stranger_may_send_few_frames_that_say_nothing(stage: _Stage) ->
     """Seventeen pings before the credential are one too many; sixteen are not."""
     for pings, end in ((16, None), (17, 1008)):
         _, writer = await _raw_handshake(stage.port)
-        await _until(lambda: bool(stage.sockets))
+        await until(lambda: bool(stage.sockets))
         socket = stage.sockets.pop()
         writer.write(_PING * pings)
         writer.write(_masked(json.dumps({"type": "authenticate", "token": "user-a"})))
-        await _until(lambda s=socket: s.is_known or s.ended_with is not None)  # type: ignore[misc]
+        await until(lambda s=socket: s.is_known or s.ended_with is not None)  # type: ignore[misc]
         assert end == socket.ended_with
         writer.close()
 

@@ -1,3 +1,4 @@
+import os
 import re
 import signal
 import subprocess
@@ -38,8 +39,10 @@ class _Shown:
 
 @contextmanager
 def _local(service: str) -> Iterator[_Shown]:
+    # A developer has no test's folder, where logs would stay.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TEST_")}
     command = [_SERVICES / service / "local"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         try:
             assert process.stdout is not None
             lines = []
