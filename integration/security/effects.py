@@ -1,0 +1,172 @@
+"""What the system did, as its datastores and its own figures count it: to show that it did nothing.
+
+A refused request must leave no statement of a service's role, no Redis command on data, and no
+call to another service behind it, and exactly one refusal in the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from integration.environment import Environment
+
+_LIMIT_SECONDS: Final = 20.0
+
+# Login roles that work by themselves, whatever is asked; every other role's statements count.
+_BACKGROUND_ROLES: Final = {
+    "auth_revocations": "auth reads and prunes revocations for those who poll them",
+    "backend_relay": "looks twice a second for rows of the outbox",
+}
+# Commands that come by themselves. None reads or writes a key of a user's.
+_BACKGROUND_COMMANDS: Final = {
+    "ping": "health",
+    "hello": "a connection opens",
+    "auth": "a connection opens",
+    "client|setinfo": "a connection opens",
+    "client|setname": "a connection opens",
+    "select": "a connection opens",
+    "xautoclaim": "the stream's consumer looks for entries that nobody finished",
+    "xgroup|create": "the stream's consumer",
+    "xinfo|groups": "the stream's consumer looks whether its group is there",
+    "xlen": "the relay looks how much waits",
+    "xpending": "the stream's consumer trims",
+    "xread": "the relay waits for what the consumer says it has stored",
+    "xreadgroup": "the stream's consumer waits for entries",
+    "xtrim": "the stream's consumer trims",
+    "info": "this observer",
+}
+_HEARTBEAT: Final = "watertight.auth.v1.AuthService/ListRevocations"
+# Calls between services that come by themselves, or before it is known who calls.
+_BACKGROUND_CALLS: Final = {
+    _HEARTBEAT: "every process asks twice a second which sessions ended",
+    "watertight.auth.v1.AuthService/GetKeys": "the keys that credentials are verified with",
+}
+_STATEMENTS: Final = """
+    SELECT rolname AS role, query, sum(calls)::bigint AS calls
+    FROM pg_stat_statements JOIN pg_roles ON pg_roles.oid = userid
+    WHERE rolcanlogin AND NOT rolsuper
+    GROUP BY rolname, query
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Counts so far, or between two looks.
+
+    `statements` is by role and text, `commands` by name, `calls` by the process that was asked and
+    the operation, `refusals` by process, channel and code.
+    """
+
+    statements: Counter[tuple[str, str]]
+    commands: Counter[str]
+    calls: Counter[tuple[str, str]]
+    refusals: Counter[tuple[str, str, str]]
+
+    def since(self, before: Self) -> Self:
+        """What came since an earlier look."""
+        return type(self)(
+            self.statements - before.statements,
+            self.commands - before.commands,
+            self.calls - before.calls,
+            self.refusals - before.refusals,
+        )
+
+    @property
+    def roles(self) -> set[str]:
+        """The roles of services that ran a statement on behalf of somebody."""
+        return {role for role, _ in self.statements if role not in _BACKGROUND_ROLES}
+
+    def touched(self, asked: str = "") -> list[str]:
+        """What was done on behalf of somebody, in words.
+
+        Args:
+            asked: the process that was asked; that it was is no call between services.
+        """
+        return sorted(self._touched(asked))
+
+    def _touched(self, asked: str) -> Iterator[str]:
+        for (role, query), number in self.statements.items():
+            if role not in _BACKGROUND_ROLES:
+                yield f"{number} statement of {role}: {query:.80}"
+        for command, number in self.commands.items():
+            if command not in _BACKGROUND_COMMANDS:
+                yield f"{number} command {command}"
+        for (process, operation), number in self.calls.items():
+            if process != asked and operation not in _BACKGROUND_CALLS:
+                yield f"{number} call to {process}: {operation}"
+
+    @property
+    def heartbeats(self) -> int:
+        """How often processes asked for revocations."""
+        return sum(n for (_, operation), n in self.calls.items() if operation == _HEARTBEAT)
+
+
+async def look(environment: Environment) -> Effects:
+    """All counts, as they are now."""
+    processes = {
+        "auth": environment.auth_url,
+        "analytics": environment.analytics_url,
+        **dict(zip(environment.replica_names, environment.backend_urls, strict=True)),
+    }
+    async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+        rows, stats, *pages = await asyncio.gather(
+            asyncio.to_thread(environment.postgres.admin.fetch, _STATEMENTS),
+            asyncio.to_thread(environment.valkey.admin.info, "commandstats"),
+            *(client.get(f"{url}/metrics") for url in processes.values()),
+        )
+    statements = Counter({(str(r["role"]), str(r["query"])): int(str(r["calls"])) for r in rows})
+    calls: Counter[tuple[str, str]] = Counter()
+    refusals: Counter[tuple[str, str, str]] = Counter()
+    for process, page in zip(processes, pages, strict=True):
+        for name, labels, value in _samples(page.raise_for_status().text):
+            if name == "watertight_requests_total":
+                calls[process, labels["operation"]] += int(value)
+            elif name == "watertight_refusals_total":
+                refusals[process, labels["channel"], labels["code"]] += int(value)
+    return Effects(statements, _commands(stats), calls, refusals)
+
+
+async def settled(environment: Environment) -> Effects:
+    """Waits until what was asked before has had all its effects, and gives the counts then."""
+    limit = time.monotonic() + _LIMIT_SECONDS
+    while True:
+        before = await look(environment)
+        after = await heard(environment, before)
+        if not after.since(before).touched():
+            return after
+        if time.monotonic() > limit:
+            raise TimeoutError(f"the system does not rest: {after.since(before).touched()}")
+
+
+async def heard(environment: Environment, before: Effects) -> Effects:
+    """The counts after every process has polled, so that what happens late has happened."""
+    limit = time.monotonic() + _LIMIT_SECONDS
+    rounds = 2 * (len(environment.replica_names) + 1)
+    while True:
+        after = await look(environment)
+        if after.heartbeats - before.heartbeats >= rounds:
+            return after
+        if time.monotonic() > limit:
+            raise TimeoutError("the processes no longer ask for revocations")
+        await asyncio.sleep(0.05)
+
+
+def _commands(stats: Any) -> Counter[str]:
+    return Counter(
+        {name.removeprefix("cmdstat_"): int(fields["calls"]) for name, fields in stats.items()}
+    )
+
+
+def _samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    families: Any = text_string_to_metric_families(page)
+    for family in families:
+        for sample in family.samples:
+            yield sample.name, sample.labels, sample.value
