@@ -16,6 +16,7 @@ PACKAGES = [
     "integration/environment",
     "integration/isolation",
     "integration/leaks",
+    "integration/propagation",
     "integration/resilience",
     "integration/security",
     "integration/systems/example",
