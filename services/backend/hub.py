@@ -278,6 +278,8 @@ class Hub:
                     await room.left.wait()
             except ServiceError as error:
                 service_logger().warning("no wake-ups", code=error.code.name)
+            except Exception as error:  # noqa: BLE001 -- a room without wake-ups still looks
+                service_logger().error("wake-ups failed", **error_fields(error))
             finally:
                 room.subscribed = False
             # Without wake-ups the room looks by itself.

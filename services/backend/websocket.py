@@ -7,6 +7,7 @@ frame, and the connection goes on; what is no JSON text ends it with 4400.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -25,6 +26,7 @@ from services.runtime.errors import (
     Unauthenticated,
     from_error,
 )
+from services.runtime.http_boundary import REQUEST_SECONDS
 from services.runtime.metrics import DURATIONS, REQUESTS, refuse
 from services.runtime.websocket import CHANNEL, WebSocketEdge
 from services.runtime.websocket_connection import ClientConnection
@@ -122,17 +124,21 @@ class _Talk:
         REQUESTS.labels(CHANNEL, frame.type, code).inc()
         DURATIONS.labels(CHANNEL, frame.type).observe(elapsed)
 
+    async def _do(self, frame: frames.ConversationFrame, call: EdgeCall) -> None:
+        match frame:
+            case frames.Subscribe():
+                await self._subscribe(frame, call)
+            case frames.Unsubscribe():
+                self._unsubscribe(frame)
+            case frames.AgentRequest():
+                await self._send(frame, call)
+            case frames.Ping():
+                self._connection.send(frames.pong())
+
     async def _handle(self, frame: frames.ConversationFrame, call: EdgeCall) -> str:
         try:
-            match frame:
-                case frames.Subscribe():
-                    await self._subscribe(frame, call)
-                case frames.Unsubscribe():
-                    self._unsubscribe(frame)
-                case frames.AgentRequest():
-                    await self._send(frame, call)
-                case frames.Ping():
-                    self._connection.send(frames.pong())
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._do(frame, call)
         except Exception as cause:
             error = from_error(cause)
             call.operation.fail(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -74,6 +74,35 @@ class CountedEvents:
     async def head(self, scope: DataScope) -> int:
         """As it says."""
         return await self._events.head(scope)
+
+
+class FailingWakeUps:
+    """Wake-ups that fail as nobody expected."""
+
+    connected = True
+
+    @asynccontextmanager
+    async def subscribed(
+        self,
+        scope: DataScope,  # noqa: ARG002 -- as the protocol has it
+        wake: Callable[[bytes], None],  # noqa: ARG002
+    ) -> AsyncIterator[None]:
+        """Raises."""
+        raise RuntimeError
+        yield
+
+
+async def test_a_room_outlives_a_failure_of_its_wake_ups(stage: Stage) -> None:
+    """What fails in a way that nobody expected costs the wake-ups: the room looks by itself."""
+    hub = Hub(stage.events, FailingWakeUps(), look_seconds=0.05)
+    thread_id = await stage.thread(ANNA)
+    inbox = Inbox()
+    await follow(stage, hub, inbox, thread_id)
+    await stage.send(thread_id, "hello", ANNA)
+    await until(lambda: len(inbox.frames) == 6)
+    await hub.stop()
+
+    assert [1, 2, 3, 4, 5] == [frame["sequence"] for frame in inbox.frames[1:]]
 
 
 async def test_a_subscriber_gets_what_is_committed_from_now_on(stage: Stage) -> None:
