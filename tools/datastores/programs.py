@@ -1,7 +1,7 @@
 """Where the servers' programs are, in a place where the unprivileged user may execute them.
 
 The wheels bring them; nothing else of the wheels is used. Postgres refuses to run as root, and as
-root the wheels usually lie below a folder that nobody else may enter (``/root/.cache``). Then the
+root the wheels usually lie below a folder that nobody else may enter, in its home. Then the
 programs are copied to a public folder, once for each version.
 """
 

@@ -12,7 +12,7 @@ from contracts.context import UserExecutionContext
 from contracts.context.carriers.entry import write_entry
 from services.analytics.domain import UsageTotals
 from services.analytics.tests.stage import TRACE_ID, Stage, context, entry
-from services.runtime.streams import USAGE_STREAM, ConsumerLimits, StreamConsumer
+from services.runtime.streams import ENTRIES, USAGE_STREAM, ConsumerLimits, StreamConsumer
 from tools.datastores import PostgresServer, ValkeyServer
 from tools.processes.waiting import until
 from watertight.events.v1.usage_pb2 import UsageEntry
@@ -148,6 +148,8 @@ async def test_entries_wait_while_postgres_is_away(
 ) -> None:
     """Nothing is lost, dead or counted twice when Postgres is killed and comes back."""
     users: list[UserExecutionContext] = [context("user-a"), context("user-b")]
+    postponed = ENTRIES.labels("postponed")
+    before = postponed._value.get()
     async with _consuming(stage, redis_url):
         add(entry(users[0]))
         await _until_rows(stage, 1)
@@ -155,7 +157,7 @@ async def test_entries_wait_while_postgres_is_away(
         await asyncio.to_thread(postgres.process.stop)
         for of in users:
             add(entry(of))
-        await asyncio.sleep(0.5)
+        await until(lambda: postponed._value.get() > before)
         await asyncio.to_thread(postgres.process.start)
         await _until_rows(stage, 3)
         await _until_done(valkey, 3)
