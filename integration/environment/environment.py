@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from integration.environment.programs import SERVICES, Programs
+from integration.environment.spans import SpanReceiver, receiving
 from tools.datastores import Datastores, PostgresServer, ValkeyServer
+from tools.datastores.names import Names
 from tools.local.credentials import Credentials
 from tools.local.system import CHEAP_PASSWORDS, Address, System, reserved_addresses
 from tools.processes import SupervisedProcess, Supervisor
@@ -29,7 +31,6 @@ class Environment:
         log_directory: keeps the logs; by default the test's outputs, or nowhere.
         settings: further settings of a service, without the variables' prefix.
         durable: whether the datastores survive being killed, at the cost of speed.
-        otlp_endpoint: where spans are sent; nowhere when empty.
     """
 
     def __init__(
@@ -40,7 +41,6 @@ class Environment:
         log_directory: Path | None = None,
         settings: Mapping[str, Mapping[str, str]] | None = None,
         durable: bool = False,
-        otlp_endpoint: str = "",
     ) -> None:
         if replicas < 1:
             raise ValueError(f"expected at least one backend replica, got {replicas}")
@@ -50,11 +50,11 @@ class Environment:
         self._log_directory = log_directory
         self._settings = settings or {}
         self._durable = durable
-        self._otlp_endpoint = otlp_endpoint
         self._cleanup = contextlib.ExitStack()
         self._addresses: dict[str, Address] = {}
         self._supervisor: Supervisor | None = None
         self._datastores: Datastores | None = None
+        self._spans: SpanReceiver | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -85,6 +85,16 @@ class Environment:
     def valkey(self) -> ValkeyServer:
         """The Redis server; `.admin` is for observers."""
         return _started(self._datastores).valkey
+
+    @property
+    def names(self) -> Names:
+        """What the system's databases, roles and keys are called on the servers."""
+        return Names()
+
+    @property
+    def spans(self) -> SpanReceiver:
+        """What every service has traced, as it came."""
+        return _started(self._spans)
 
     @property
     def auth_url(self) -> str:
@@ -136,6 +146,7 @@ class Environment:
         return await _in_thread(lambda: action(self.supervisor[name]))
 
     def _start(self) -> None:
+        self._spans = self._cleanup.enter_context(receiving())
         self._supervisor = self._cleanup.enter_context(Supervisor(self._log_directory))
         self._datastores = self._cleanup.enter_context(
             Datastores(
@@ -161,7 +172,7 @@ class Environment:
     def _settings_of(self, service: str) -> dict[str, str]:
         cheap = CHEAP_PASSWORDS if service == "auth" else {}
         given = self._settings.get(service, {})
-        return {"OTLP_ENDPOINT": self._otlp_endpoint, **cheap, **given}
+        return {"OTLP_ENDPOINT": self.spans.endpoint, **cheap, **given}
 
 
 def _started(part: _T | None) -> _T:

@@ -8,31 +8,40 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leak:
-    """A leak taken from a real incident.
+class Defect:
+    """One piece of one service replaced from outside, by `integration/leaks/<service>/<name>.py`.
 
     Args:
         name: what it is asked for by.
         description: in one sentence, what goes wrong.
-        source: where it happened.
-        mechanism: what exactly is replaced by what.
         service: the service in whose process it is.
-        anomalies: what it may be found as; the verdict is LEAK with one of them.
-        channels: where the leak may be seen first.
     """
 
     name: str
     description: str
-    source: str
-    mechanism: str
     service: str
-    anomalies: tuple[str, ...]
-    channels: tuple[str, ...]
 
     @property
     def command(self) -> tuple[str | Path, ...]:
-        """Runs the service with this leak: the launcher beside this file, as Bazel built it."""
+        """Runs the service with it: the launcher beside this file, as Bazel built it."""
         return (Path(__file__).with_name(f"{self.service}_with"), self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leak(Defect):
+    """A leak taken from a real incident, which the audit must find.
+
+    Args:
+        source: where it happened.
+        mechanism: what exactly is replaced by what.
+        anomalies: what it may be found as; the verdict is LEAK with one of them.
+        channels: where the leak may be seen first.
+    """
+
+    source: str
+    mechanism: str
+    anomalies: tuple[str, ...]
+    channels: tuple[str, ...]
 
 
 LEAKS: Final = (

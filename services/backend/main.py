@@ -179,5 +179,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Runs the service until a signal ends it."""
     run(NAME, BackendSettings, BackendProgram)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ PACKAGES = [
     "integration/audit",
     "integration/clients",
     "integration/environment",
+    "integration/fixtures",
     "integration/isolation",
     "integration/leaks",
     "integration/propagation",

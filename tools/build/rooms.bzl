@@ -12,6 +12,7 @@ _SUITE = _CONTRACTS + _TOOLS + [
     "integration/clients",
     "integration/environment",
     "integration/faults",
+    "integration/fixtures",
     "integration/systems",
     "services/runtime",
 ]
@@ -29,6 +30,14 @@ ROOMS = {
     "integration/contract_gate": _SUITE,
     "integration/environment": _CONTRACTS + _TOOLS,
     "integration/faults": ["integration/environment"],
+    # What a test is given: the running system, people in it, and the store of sessions itself. The
+    # seeded leaks' names let a suite show that it goes red.
+    "integration/fixtures": _CONTRACTS + _TOOLS + [
+        "integration/clients",
+        "integration/environment",
+        "integration/leaks",
+        "services/runtime",
+    ],
     "integration/isolation": _SUITE,
     # A seeded leak replaces a piece of a service from outside, in that service's process.
     "integration/leaks": _SERVICE + ["services/analytics", "services/auth", "services/backend"],

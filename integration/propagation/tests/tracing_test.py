@@ -8,7 +8,7 @@ from integration.clients.auth import AuthClient
 from integration.clients.backend import BackendClient
 from integration.clients.results import Session
 from integration.environment import Environment
-from integration.propagation.collector import CollectedSpan, Collector, collecting
+from integration.environment.spans import ReceivedSpan
 from tools.processes.waiting import until
 
 PASSWORD = secrets.token_urlsafe(12)
@@ -24,11 +24,10 @@ NAMES = {
 
 
 @pytest.fixture
-async def system() -> AsyncIterator[tuple[Collector, Environment]]:
-    """The whole system, which sends its spans to the collector."""
-    with collecting() as collector:
-        async with Environment(replicas=1, otlp_endpoint=collector.endpoint) as environment:
-            yield collector, environment
+async def environment() -> AsyncIterator[Environment]:
+    """The whole system."""
+    async with Environment(replicas=1) as environment:
+        yield environment
 
 
 async def _logged_in(environment: Environment, tenant: str) -> Session:
@@ -50,16 +49,15 @@ async def _sent(
     return thread.thread_id
 
 
-def _owner(span: CollectedSpan) -> tuple[str | int | None, ...]:
+def _owner(span: ReceivedSpan) -> tuple[str | int | None, ...]:
     names = ("tenant_id", "user_id", "thread_id")
     return tuple(span.attributes.get(f"watertight.{name}") for name in names)
 
 
 async def test_one_message_is_one_trace_under_one_context(
-    system: tuple[Collector, Environment],
+    environment: Environment,
 ) -> None:
     """Spans of all services say whose message it was, each continues another, none what it says."""
-    collector, environment = system
     contents, owners, traces = [], [], []
     for tenant in ("acme", "umbrella"):
         session = await _logged_in(environment, tenant)
@@ -69,14 +67,14 @@ async def test_one_message_is_one_trace_under_one_context(
         owners.append((session.tenant_id, session.user_id, thread_id))
         traces.append((trace_id, parent_id))
     for trace_id, _ in traces:
-        await until(lambda t=trace_id: {s.name for s in collector.spans_of(t)} >= NAMES)  # type: ignore[misc]
+        await until(lambda t=trace_id: {s.name for s in environment.spans.spans_of(t)} >= NAMES)  # type: ignore[misc]
 
     for owner, (trace_id, parent_id) in zip(owners, traces, strict=True):
-        spans = collector.spans_of(trace_id)
+        spans = environment.spans.spans_of(trace_id)
         assert SERVICES == {span.service for span in spans}
         assert NAMES == {span.name for span in spans}
         assert {owner} == {_owner(span) for span in spans}
         assert {span.parent_id for span in spans} <= {parent_id, *(s.span_id for s in spans)}
         assert [parent_id] == [s.parent_id for s in spans if s.name.startswith("POST")]
-    everything = b"".join(collector.exports)
+    everything = b"".join(environment.spans.exports)
     assert [] == [word for word in (*contents, PASSWORD) if word.encode() in everything]

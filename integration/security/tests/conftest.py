@@ -7,7 +7,7 @@ from integration.environment import Environment
 from integration.security.judging import harm, lines_that_quote
 from integration.security.people import People, settle_in
 
-pytest_plugins = ["integration.environment.fixtures"]
+pytest_plugins = ["integration.fixtures.plugin"]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""An OTLP collector on the loopback that keeps whatever services send it."""
+"""The environment's OTLP receiver, on the loopback, which keeps whatever services send it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 
 @dataclass(frozen=True, slots=True)
-class CollectedSpan:
+class ReceivedSpan:
     """One span: identifiers in hexadecimal, `parent_id` empty where it starts a trace."""
 
     service: str
@@ -24,15 +24,15 @@ class CollectedSpan:
     attributes: Mapping[str, str | int]
 
 
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+class SpanReceiver(trace_service_pb2_grpc.TraceServiceServicer):
     """Takes spans over gRPC (OTLP 1.x). `exports` are the messages as they came."""
 
     def __init__(self) -> None:
         self.exports: list[bytes] = []
         self.endpoint = ""
-        self._spans: list[CollectedSpan] = []
+        self._spans: list[ReceivedSpan] = []
 
-    def spans_of(self, trace_id: str) -> list[CollectedSpan]:
+    def spans_of(self, trace_id: str) -> list[ReceivedSpan]:
         """The spans of one trace that have come so far."""
         return [span for span in list(self._spans) if span.trace_id == trace_id]
 
@@ -42,27 +42,27 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         for resource in request.resource_spans:
             service = str(_values(resource.resource.attributes).get("service.name", ""))
             for scope in resource.scope_spans:
-                self._spans += [_collected(service, span) for span in scope.spans]
+                self._spans += [_received(service, span) for span in scope.spans]
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    """A collector that listens, at its `endpoint`, until the end of the block."""
-    collector = Collector()
+def receiving() -> Iterator[SpanReceiver]:
+    """A receiver that listens, at its `endpoint`, until the end of the block."""
+    receiver = SpanReceiver()
     server = grpc.server(ThreadPoolExecutor(1))
     add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
-    add(collector, server)
-    collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    add(receiver, server)
+    receiver.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:
-        yield collector
+        yield receiver
     finally:
         server.stop(0).wait()
 
 
-def _collected(service: str, span: Any) -> CollectedSpan:
-    return CollectedSpan(
+def _received(service: str, span: Any) -> ReceivedSpan:
+    return ReceivedSpan(
         service,
         span.name,
         span.trace_id.hex(),
