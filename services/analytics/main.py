@@ -19,7 +19,7 @@ from services.runtime.http import answers, create_app
 from services.runtime.lifecycle import run
 from services.runtime.postgres import Database
 from services.runtime.revocations import RevocationFeed
-from services.runtime.streams import StreamConsumer
+from services.runtime.streams import StreamConsumer, usage_stream
 from services.runtime.telemetry import Telemetry
 from services.runtime.tokens import TokenVerifier
 
@@ -43,7 +43,10 @@ class AnalyticsProgram:
         )
         self._usage = UsageService(UsageStore(self._database), telemetry)
         self._consumer = StreamConsumer(
-            settings.redis_url.get_secret_value(), group=NAME, handler=self._usage.consume
+            settings.redis_url.get_secret_value(),
+            group=NAME,
+            handler=self._usage.consume,
+            stream=usage_stream(settings.redis_namespace),
         )
         tokens = TokenVerifier(self._auth.fetch_keys)
         self.boundaries = Boundaries(

@@ -36,7 +36,7 @@ from services.runtime.postgres import Database
 from services.runtime.redis import ScopedRedis
 from services.runtime.revocations import RevocationFeed
 from services.runtime.sessions import SessionStore
-from services.runtime.streams import StreamProducer
+from services.runtime.streams import StreamProducer, usage_stream
 from services.runtime.telemetry import Telemetry
 from services.runtime.tokens import TokenVerifier
 from services.runtime.wake_ups import WakeUps
@@ -62,11 +62,12 @@ class BackendProgram:
             settings.postgres_url.get_secret_value(), pool_size=settings.postgres_pool_size
         )
         redis_url = settings.redis_url.get_secret_value()
-        self._redis = ScopedRedis(redis_url, NAME)
+        stream = usage_stream(settings.redis_namespace)
+        self._redis = ScopedRedis(redis_url, NAME, system=settings.redis_namespace)
         self._wake_ups = WakeUps(self._redis, NAMESPACE)
         self._announcements = Announcements(self._redis)
-        self._producer = StreamProducer(redis_url)
-        self._confirmations = Confirmations(redis_url)
+        self._producer = StreamProducer(redis_url, stream)
+        self._confirmations = Confirmations(redis_url, stream)
         self._relay = OutboxRelay(
             settings.relay_postgres_url.get_secret_value(), self._producer, self._confirmations
         )

@@ -27,6 +27,7 @@ from services.runtime.policies import checked_name, scope_condition
 
 # Two migrations at once wait for each other; any number will do, if it is always the same.
 _LOCK: Final = 7_305_216_902
+_SERVICE_SUFFIX: Final = "_service"
 
 
 def run_migrations(directory: Path, url: str | None = None) -> None:
@@ -42,6 +43,20 @@ def run_migrations(directory: Path, url: str | None = None) -> None:
 def service_role() -> str:
     """The login role that the migrations grant rights to: SERVICE_ROLE from the environment."""
     return checked_name(os.environ["SERVICE_ROLE"])
+
+
+def further_role(purpose: str) -> str:
+    """Another login role of the service: called as the service's own, with its purpose at the end.
+
+    On servers that systems share, roles carry a system's name; nothing is spelt out here.
+
+    Raises:
+        ValueError: SERVICE_ROLE does not end in `_service`.
+    """
+    role = service_role()
+    if not role.endswith(_SERVICE_SUFFIX):
+        raise ValueError(f"SERVICE_ROLE: expected a name that ends in {_SERVICE_SUFFIX}")
+    return checked_name(f"{role.removesuffix(_SERVICE_SUFFIX)}_{purpose}")
 
 
 def execute(statements: Iterable[str]) -> None:

@@ -85,6 +85,7 @@ def create_outbox(role: str, relay_role: str) -> list[str]:
         *admit_role(
             "outbox",
             role=relay_role,
+            purpose="relay",
             commands=(Command.SELECT, Command.DELETE),
             update=("due_at", "sendings"),
         ),

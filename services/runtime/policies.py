@@ -105,17 +105,24 @@ def secure_table(
 
 
 def admit_role(
-    table: str, *, role: str, commands: Collection[Command], update: Collection[str] = ()
+    table: str,
+    *,
+    role: str,
+    purpose: str,
+    commands: Collection[Command],
+    update: Collection[str] = (),
 ) -> list[str]:
     """Admits a role of a relay or a clean-up to all rows of one table, which serves no user.
 
     Args:
         table: a table under `secure_table`.
         role: the role; it should have rights on no other table.
+        purpose: what the policies are called after: a role may carry a run's name, a policy not.
         commands: what it may do to whole rows.
         update: the columns that it may change, and no other; `FOR UPDATE` asks for one.
     """
-    name = f"{checked_name(table)}_{checked_name(role)}"
+    checked_name(role)
+    name = f"{checked_name(table)}_{checked_name(purpose)}"
     statements = [
         _policy(f"{name}_{command.lower()}", table, command, role, "true", "true")
         for command in commands

@@ -1,8 +1,8 @@
 """Redis under a scope: no key and no channel can be named without one.
 
-Keys and channels are `wt:<service>:` and the injective encoding of `contracts.context.keys`. There
-is no way to name a raw key, to list keys or to match a pattern. A command that is cancelled or
-timed out closes its connection, so that its reply cannot reach the next caller.
+Keys and channels are `<system>:<service>:` and the injective encoding of `contracts.context.keys`.
+There is no way to name a raw key, to list keys or to match a pattern. A command that is cancelled
+or timed out closes its connection, so that its reply cannot reach the next caller.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from contracts.context import DataScope, scoped_key
 from services.runtime.errors import Unavailable
+from services.runtime.settings import REDIS_NAMESPACE
 
 _CONNECT_SECONDS: Final = 2.0
 _COMMAND_SECONDS: Final = 2.0
@@ -76,13 +77,16 @@ class ScopedRedis:
 
     Args:
         url: `redis://user:password@host:port/0`.
-        service: whose keys they are; the user's access rules admit `wt:<service>:*` alone.
+        service: whose keys they are; the user's access rules admit `<system>:<service>:*` alone.
+        system: the setting `redis_namespace`, which systems on one Redis differ in.
         pool_size: connections at most.
     """
 
-    def __init__(self, url: str, service: str, *, pool_size: int = 10) -> None:
+    def __init__(
+        self, url: str, service: str, *, system: str = REDIS_NAMESPACE, pool_size: int = 10
+    ) -> None:
         self._url = url
-        self._prefix = f"wt:{service}:"
+        self._prefix = f"{system}:{service}:"
         self._client = connect(url, pool_size=pool_size)
 
     def name(self, namespace: str, scope: DataScope, *names: str) -> str:

@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "WATERTIGHT_"
+REDIS_NAMESPACE: Final = "wt"
+"""What keys, channels and streams begin with, where Redis is the system's own."""
 EXIT_CONFIGURATION: Final = os.EX_CONFIG
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -42,6 +44,8 @@ class UserServiceSettings(ServiceSettings):
 
     redis_url: PostgresUrl
     """`redis://…` of the service's own ACL user."""
+    redis_namespace: str = Field(default=REDIS_NAMESPACE, pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    """What every key, channel and stream begins with; another one for each system on one Redis."""
     auth_grpc_target: GrpcTarget
     """`host:port`."""
     workload_secret: Secret

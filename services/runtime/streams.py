@@ -39,9 +39,8 @@ from contracts.context.carriers.entry import ENTRY_FIELD, MAXIMUM_ENTRY_BYTES, r
 from services.runtime.errors import Unavailable, from_error
 from services.runtime.logging import error_fields, service_logger
 from services.runtime.redis import connect, unavailable
+from services.runtime.settings import REDIS_NAMESPACE
 from watertight.events.v1.usage_pb2 import UsageEntry
-
-USAGE_STREAM: Final = "wt:stream:usage"
 
 ENTRIES: Final = Counter(
     "watertight_stream_entries", "Stream entries handled, by how it ended.", ("outcome",)
@@ -56,6 +55,14 @@ _CLAIM_PAGES: Final = 20
 _TRANSIENT: Final = frozenset(
     {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED}
 )
+
+
+def usage_stream(system: str) -> str:
+    """The name of the usage stream of the system whose setting `redis_namespace` that is."""
+    return f"{system}:stream:usage"
+
+
+USAGE_STREAM: Final = usage_stream(REDIS_NAMESPACE)
 
 
 def confirmations_of(stream: str) -> str:

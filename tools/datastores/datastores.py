@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tools.datastores.names import Names
 from tools.datastores.postgres import PostgresServer
 from tools.datastores.valkey import ValkeyServer
 from tools.processes import Supervisor
@@ -26,6 +27,7 @@ class Datastores:
         supervisor: Supervisor | None = None,
         log_directory: Path | None = None,
     ) -> None:
+        self.names = Names()
         self._given_supervisor = supervisor
         self._cluster = cluster
         self._durable = durable

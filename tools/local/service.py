@@ -17,7 +17,8 @@ Command = tuple[str | Path, ...]
 class Service:
     """A service's program, what it may do in the datastores, and which settings it wants.
 
-    `redis_rules` are ACL rules without user and password; none means that it does not use Redis.
+    `redis_rules` are ACL rules without user and password, with `${redis_namespace}` for what its
+    system's keys begin with; none means that it does not use Redis.
     `database_roles` are login roles `<name>_<role>` of its own database. `settings` and
     `introduction`, which a developer is shown, have `${words}` in them that a start fills in.
     """

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tools.datastores import Datastores, ValkeyServer
+from tools.datastores.names import Names
 from tools.local.credentials import Credentials
 from tools.local.service import Service
 from tools.processes import ProcessSpecification, ReadyLine, SpecificationError, reserve_port
@@ -148,12 +149,27 @@ def variables(
     return {f"{PREFIX}{name}": value for name, value in everything.items()}
 
 
-def redis_url(valkey: ValkeyServer, service: Service) -> str:
+def redis_url(valkey: ValkeyServer, service: Service, names: Names | None = None) -> str:
     """Redis under the service's own user, which is made with the service's rules if need be."""
     try:
         return valkey.url(service.name)
     except KeyError:
-        return valkey.url(valkey.add_user(service.name, service.redis_rules).name)
+        rules = redis_rules(service, names or Names())
+        return valkey.url(valkey.add_user(service.name, rules).name)
+
+
+def redis_rules(service: Service, names: Names) -> list[str]:
+    """A service's rules, for the keys of one system among those that share the server.
+
+    Raises:
+        SpecificationError: the service's `access.json` has a word that nobody knows.
+    """
+    words = {"redis_namespace": names.redis_namespace}
+    try:
+        return [string.Template(rule).substitute(words) for rule in service.redis_rules]
+    except KeyError as error:
+        message = f"{service.name}: access.json has a word that nobody knows: {error.args[0]!r}"
+        raise SpecificationError(message) from error
 
 
 def _datastore_settings(datastores: Datastores, service: Service) -> dict[str, str]:
@@ -162,5 +178,6 @@ def _datastore_settings(datastores: Datastores, service: Service) -> dict[str, s
         name = "POSTGRES_URL" if role == "service" else f"{role.upper()}_POSTGRES_URL"
         settings[name] = datastores.postgres.url(service.name, f"{service.name}_{role}")
     if service.redis_rules:
-        settings["REDIS_URL"] = redis_url(datastores.valkey, service)
+        settings["REDIS_URL"] = redis_url(datastores.valkey, service, datastores.names)
+        settings["REDIS_NAMESPACE"] = datastores.names.redis_namespace
     return settings

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from contracts.context import ScopeKind
-from services.runtime.migrations import execute, service_role
+from services.runtime.migrations import execute, further_role, service_role
 from services.runtime.policies import Command, Lookup, admit_role, secure_table
 from services.runtime.trail import create_trail
 
 revision = "0001"
 down_revision = None
-
-_REVOCATIONS_ROLE = "auth_revocations"
 
 # Keys lead with the owner. Two do not, since they find the owner: a tenant by the name that is
 # typed at log-in, and a refresh token by the hash of 256 random bits.
@@ -104,6 +102,7 @@ def downgrade() -> None:
 
 
 def _policies(role: str) -> list[str]:
+    revocations = further_role("revocations")
     login, user, system = ScopeKind.LOGIN, ScopeKind.USER, ScopeKind.SYSTEM
     owner = ("tenant_id", "user_id")
     return [
@@ -142,9 +141,19 @@ def _policies(role: str) -> list[str]:
         ),
         *secure_table("revocations", role=role, insert=(user, system), columns=owner),
         *admit_role(
-            "revocations", role=_REVOCATIONS_ROLE, commands=(Command.SELECT, Command.DELETE)
+            "revocations",
+            role=revocations,
+            purpose="feed",
+            commands=(Command.SELECT, Command.DELETE),
         ),
         *secure_table("revocation_head", role=role, columns=()),
-        *admit_role("revocation_head", role=role, commands=(Command.SELECT, Command.UPDATE)),
-        *admit_role("revocation_head", role=_REVOCATIONS_ROLE, commands=(Command.SELECT,)),
+        *admit_role(
+            "revocation_head",
+            role=role,
+            purpose="service",
+            commands=(Command.SELECT, Command.UPDATE),
+        ),
+        *admit_role(
+            "revocation_head", role=revocations, purpose="feed", commands=(Command.SELECT,)
+        ),
     ]

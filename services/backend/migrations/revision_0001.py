@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.context import ScopeKind
-from services.runtime.migrations import execute, service_role
+from services.runtime.migrations import execute, further_role, service_role
 from services.runtime.outbox import create_outbox
 from services.runtime.policies import secure_table
 from services.runtime.sessions import create_thread_contexts
@@ -11,8 +11,6 @@ from services.runtime.trail import create_trail
 
 revision = "0001"
 down_revision = None
-
-_RELAY_ROLE = "backend_relay"
 
 # Every key leads with the whole owner: no constraint tells one owner of another's rows.
 _TABLES = (
@@ -75,7 +73,7 @@ def upgrade() -> None:
     execute(secure_table("messages", role=role, select=thread, insert=thread))
     execute(secure_table("events", role=role, select=thread, insert=thread))
     execute(create_thread_contexts(role))
-    execute(create_outbox(role, _RELAY_ROLE))
+    execute(create_outbox(role, further_role("relay")))
     execute(create_trail(role))
 
 

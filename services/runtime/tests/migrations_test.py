@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from services.runtime.migrations import backfill_on, run_migrations
+from services.runtime.migrations import backfill_on, further_role, run_migrations
 from services.runtime.tests.probe import MIGRATIONS, OWNER, SERVICE, Probe
 
 _FILL = (
@@ -94,6 +94,17 @@ async def test_backfill_leaves_no_policy_and_no_scope(filled: Probe) -> None:
 
     assert 0 == seen
     assert before == filled.rows(_POLICIES)
+
+
+def test_further_roles_are_called_as_the_service_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a shared server's roles begin with is the service's own role's, not spelt out."""
+    monkeypatch.setenv("SERVICE_ROLE", "wt_0a1b2c3d_probe_service")
+    found = further_role("relay")
+    monkeypatch.setenv("SERVICE_ROLE", "probe")
+    with pytest.raises(ValueError, match="ends in _service"):
+        further_role("relay")
+
+    assert "wt_0a1b2c3d_probe_relay" == found
 
 
 async def test_migrating_twice_changes_nothing(

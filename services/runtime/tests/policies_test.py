@@ -180,7 +180,9 @@ def test_names_need_no_quoting(name: str) -> None:
     with pytest.raises(ValueError, match="expected a name"):
         secure_table("t", role=name)
     with pytest.raises(ValueError, match="expected a name"):
-        admit_role("t", role=name, commands=(Command.SELECT,))
+        admit_role("t", role=name, purpose="relay", commands=(Command.SELECT,))
+    with pytest.raises(ValueError, match="expected a name"):
+        admit_role("t", role=SERVICE, purpose=name, commands=(Command.SELECT,))
     with pytest.raises(ValueError, match="expected a name"):
         secure_table(
             "t", role=SERVICE, select=(ScopeKind.LOGIN,), lookup=Lookup(name, with_tenant=False)

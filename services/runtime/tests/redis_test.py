@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio.connection import Connection
+from redis.exceptions import NoPermissionError
 
 from contracts.context import ContextMissing, DataScope, TenantId, UserId
 from services.runtime.errors import Unavailable
@@ -62,6 +63,19 @@ async def test_every_key_expires(redis: ScopedRedis, valkey: ValkeyServer) -> No
     assert 2 == len(lifetimes)
     assert all(0 < lifetime <= 60 for lifetime in lifetimes.values())
     assert all(key.startswith(b"wt:probe:") for key in lifetimes)
+
+
+async def test_systems_on_one_server_meet_nowhere(redis_url: str, valkey: ValkeyServer) -> None:
+    """Another system's keys and channels have other names, which the first one's user may not."""
+    other = ScopedRedis(redis_url, "probe", system="wt-0a1b2c3d")
+    with pytest.raises(NoPermissionError):
+        await other.set("a", thread_scope(), value=b"x", lifetime_seconds=60)
+    _, _, silent = other.open_subscriptions()
+    await other.close()
+
+    assert "wt-0a1b2c3d:probe:silence" == silent
+    assert other.name("a", thread_scope()).startswith("wt-0a1b2c3d:probe:")
+    assert [] == list(valkey.admin.scan_iter(match="wt-0a1b2c3d:*"))
 
 
 async def test_taken_once(redis_url: str) -> None:

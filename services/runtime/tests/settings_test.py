@@ -31,6 +31,7 @@ def test_defaults_are_safe(environment: pytest.MonkeyPatch) -> None:
         settings.otlp_endpoint,
     )
     assert _URL == settings.postgres_url.get_secret_value()
+    assert "wt" == settings.redis_namespace
 
 
 @pytest.mark.usefixtures("environment")
@@ -57,6 +58,11 @@ def test_secrets_are_not_shown() -> None:
         ("AUTH_GRPC_TARGET", "http://host-4711"),
         ("WORKLOAD_SECRET", "short-4711"),
         ("REDIS_URL", ""),
+        ("REDIS_NAMESPACE", ""),
+        ("REDIS_NAMESPACE", "wt:4711"),
+        ("REDIS_NAMESPACE", "*4711"),
+        ("REDIS_NAMESPACE", "4711"),
+        ("REDIS_NAMESPACE", f"w{'4711' * 8}"),
     ],
 )
 def test_wrong_settings_end_the_process(

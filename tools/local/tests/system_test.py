@@ -1,12 +1,14 @@
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from tools.datastores.names import Names
 from tools.local.credentials import Credentials
 from tools.local.service import Service
-from tools.local.system import Address, reserved_addresses, variables
+from tools.local.system import Address, redis_rules, reserved_addresses, variables
 from tools.processes import SpecificationError
 
 _SERVICES = Path(__file__).parents[3] / "services"
@@ -71,6 +73,25 @@ def test_unknown_words_are_told() -> None:
 
     with pytest.raises(SpecificationError, match=r"auth: .*'nobody_url'"):
         variables(service, {}, _words(), {})
+
+
+@pytest.mark.parametrize(("run", "root"), [("", "wt"), ("0a1b2c3d", "wt-0a1b2c3d")])
+@pytest.mark.parametrize("service", ["backend", "analytics"])
+def test_redis_rules_admit_one_systems_keys(service: str, run: str, root: str) -> None:
+    """Every key and channel in a service's rules begins with what its system's begin with."""
+    rules = redis_rules(Service.read(_SERVICES / service), Names(run))
+    places = re.findall(r"[~&]([^ )]+)", " ".join(rules))
+
+    assert len(places) > 1
+    assert {root} == {place.partition(":")[0] for place in places}
+
+
+def test_unknown_words_of_rules_are_told() -> None:
+    """A word in `access.json` that nobody knows is named, with the service."""
+    service = dataclasses.replace(Service.read(_SERVICES / "auth"), redis_rules=["~${key}:*"])
+
+    with pytest.raises(SpecificationError, match=r"auth: .*'key'"):
+        redis_rules(service, Names())
 
 
 def test_reserved_addresses_are_different() -> None:
