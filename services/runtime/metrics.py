@@ -24,6 +24,10 @@ DURATIONS: Final = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 
+SPANS: Final = Counter(
+    "watertight_spans", "Spans ended, each of which is sent to the collector where there is one."
+)
+
 IN_FLIGHT: Final = Gauge(
     "watertight_requests_in_flight", "Requests begun and not yet answered.", ("channel",)
 )

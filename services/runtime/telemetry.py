@@ -32,6 +32,7 @@ from contracts.context import UserExecutionContext
 from contracts.context.carriers.log import log_fields
 from contracts.context.carriers.trace import TraceParent
 from services.runtime.errors import ServiceError
+from services.runtime.metrics import SPANS
 
 # The default queue of 2,048 loses most spans under load.
 _QUEUE_SPANS: Final = 100_000
@@ -98,6 +99,7 @@ class Telemetry:
             raise
         finally:
             span.end()
+            SPANS.inc()
 
     def flush(self) -> bool:
         """Sends what waits, within 1 s; blocking."""

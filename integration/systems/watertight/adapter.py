@@ -32,9 +32,11 @@ from integration.systems.watertight.entries import follow_streams, observe_strea
 from integration.systems.watertight.keys import observe_keys, observe_published
 from integration.systems.watertight.logs import observe_log
 from integration.systems.watertight.merging import for_each, merged
+from integration.systems.watertight.metrics import Metrics, observe_metrics, spans_ended
 from integration.systems.watertight.operations import Operations
 from integration.systems.watertight.rows import observe_rows
 from integration.systems.watertight.sockets import Sockets
+from integration.systems.watertight.spans import observe_spans
 
 _DATABASES: Final = ("auth", "backend", "analytics")
 _ADMINISTRATOR: Final = "administrator"
@@ -54,6 +56,7 @@ class WatertightAdapter:
         self._directory = Directory(connections.auth)
         self._sockets = Sockets(connections, self._directory, limit_seconds)
         self._operations = Operations(connections, self._directory, self._sockets)
+        self._metrics = Metrics(connections.processes)
         self._passwords: dict[Scope, str] = {}
         self._administrators: frozenset[Scope] = frozenset()
         self._issue: Callable[[Issued], None] = lambda _: None
@@ -103,12 +106,17 @@ class WatertightAdapter:
 
     @contextlib.asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncIterator[Observation]]:
-        """Sees everything that is published, and every entry of a stream."""
-        async with merged(observe_published(self._admin), follow_streams(self._admin)) as seen:
+        """Sees everything that is published, every entry of a stream, and every figure."""
+        sources = (
+            observe_published(self._admin),
+            follow_streams(self._admin),
+            self._metrics.follow(),
+        )
+        async with merged(*sources) as seen:
             yield seen
 
     async def rest(self) -> AsyncIterator[Observation]:
-        """Everything that rests: rows, keys, entries, and what services and datastores logged."""
+        """Everything that rests: rows, keys, entries, logs, figures and spans."""
         for database in _DATABASES:
             dsn = self._environment.postgres.admin.dsn(database)
             async for observation in observe_rows(database, dsn):
@@ -127,6 +135,12 @@ class WatertightAdapter:
         for process in (*environment.service_processes.values(), *datastores):
             for observation in observe_log(process.name, process.log_path, administrators):
                 yield observation
+        scraped = await self._metrics.scrape()
+        for observation in observe_metrics(scraped):
+            yield observation
+        await environment.spans.arrival(spans_ended(scraped))
+        for observation in observe_spans(environment.spans.spans):
+            yield observation
 
     async def _make(self, scope: Scope, administrator: User) -> None:
         created = await self._connections.auth.create_tenant(

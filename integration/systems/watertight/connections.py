@@ -28,10 +28,13 @@ class SharedConnections:
 
     async def __aenter__(self) -> Self:
         enter = self._cleanup.enter_async_context
-        self.auth = AuthClient(await enter(self._http(self._environment.auth_url)))
+        auth = await enter(self._http(self._environment.auth_url))
+        self.auth = AuthClient(auth)
         self._analytics = await enter(self._http(self._environment.analytics_url))
         for url in self._environment.backend_urls:
             self._backends.append(await enter(self._http(url)))
+        replicas = dict(zip(self._environment.replica_names, self._backends, strict=True))
+        self.processes = {"auth": auth, "analytics": self._analytics, **replicas}
         for target in self._environment.backend_grpc_targets:
             self._channels.append(await enter(grpc.aio.insecure_channel(target)))
         return self

@@ -125,6 +125,8 @@ CHANNELS: Final = (
     ChannelPlan(Channel.REDIS_STREAMS, minimum_observations=20, minimum_canaries=20),
     ChannelPlan(Channel.POSTGRES_ROWS, minimum_observations=100, minimum_canaries=100),
     ChannelPlan(Channel.LOGS, minimum_observations=20),
+    ChannelPlan(Channel.TRACES, minimum_observations=100),
+    ChannelPlan(Channel.METRICS, minimum_observations=100),
     ChannelPlan(Channel.ERRORS, minimum_observations=5),
     ChannelPlan(Channel.AUDIT_TRAIL, minimum_observations=20),
 )
