@@ -30,6 +30,11 @@ class _ContextCall:
     operation: Operation = field(repr=False, compare=False)
 
     @property
+    def request_id(self) -> RequestId:
+        """This call's own, new at each hop."""
+        return self.context.request_id
+
+    @property
     def trace(self) -> TraceParent:
         """Of this operation's own span: what its calls continue."""
         return self.operation.trace

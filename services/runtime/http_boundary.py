@@ -28,7 +28,7 @@ from contracts.context.carriers.trace import read_traceparent
 from services.runtime.boundaries import Boundaries, Pairs
 from services.runtime.calls import EdgeCall, PublicCall, new_id
 from services.runtime.errors import InvalidArgument, ResourceExhausted, TooLarge
-from services.runtime.http_errors import error_response, from_http_error
+from services.runtime.http_errors import REQUEST_ID_HEADER, error_response, from_http_error
 from services.runtime.logging import error_fields, service_logger
 from services.runtime.metrics import DURATIONS, IN_FLIGHT, REQUESTS, refuse
 from services.runtime.strict_json import parse_json
@@ -197,6 +197,7 @@ class _Exchange:
                 response = self._refuse(error, operation)
             finally:
                 IN_FLIGHT.labels("http").dec()
+        response.headers[REQUEST_ID_HEADER] = self._request_id
         elapsed = time.perf_counter() - started
         REQUESTS.labels("http", self._name, str(response.status_code)).inc()
         DURATIONS.labels("http", self._name).observe(elapsed)
@@ -216,9 +217,7 @@ class _Exchange:
         operation: Operation,
     ) -> Response:
         call = await boundary.admit(self._edge.boundaries, pairs, operation)
-        self._log = call.log
-        context = getattr(call, "context", None)
-        self._request_id = call.request_id if context is None else context.request_id
+        self._log, self._request_id = call.log, call.request_id
         try:
             async with asyncio.timeout(PUBLIC_BODY_SECONDS if boundary.is_public else None):
                 body = await _read_body(self._request)

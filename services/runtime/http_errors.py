@@ -21,6 +21,9 @@ from services.runtime.errors import (
     http_status,
 )
 
+REQUEST_ID_HEADER: Final = "x-request-id"
+"""On every answer of a route: by it log lines, spans and trail are found again."""
+
 # Whose messages are pydantic's or our validators' words alone, with limits and no input.
 _PLAIN_TYPES: Final = frozenset(
     {
@@ -61,7 +64,7 @@ class ErrorBody(BaseModel):
 
 def error_response(error: ServiceError, request_id: str) -> JSONResponse:
     """The answer that tells this error."""
-    headers: dict[str, str] = {}
+    headers = {REQUEST_ID_HEADER: request_id}
     status = http_status(error)
     if status == 401:  # noqa: PLR2004 -- RFC 9110, section 11.6.1
         headers["www-authenticate"] = "Bearer"

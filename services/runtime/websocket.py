@@ -25,7 +25,6 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from opentelemetry.trace import SpanKind
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from contracts.context import ClientLabel, Principal, TenantId, UserId
@@ -41,8 +40,8 @@ from services.runtime.errors import (
     Unauthenticated,
     close_code,
     from_error,
-    http_status,
 )
+from services.runtime.http_errors import error_response
 from services.runtime.logging import service_logger
 from services.runtime.metrics import refuse
 from services.runtime.tasks import end
@@ -127,7 +126,6 @@ class WebSocketEdge:
         try:
             self._admit(websocket)
         except ServiceError as error:
-            refuse(CHANNEL, error, service_logger())
             await _deny(websocket, error)
             return
         self._unauthenticated += 1
@@ -285,7 +283,6 @@ def _read_query(query: str) -> tuple[str, ClientLabel | None]:
 
 
 async def _deny(websocket: WebSocket, error: ServiceError) -> None:
-    body = {"code": error.code.name, "message": error.message, "request_id": new_id()}
-    await websocket.send_denial_response(
-        JSONResponse({"error": body}, status_code=http_status(error))
-    )
+    request_id = new_id()
+    refuse(CHANNEL, error, service_logger(), request_id=request_id)
+    await websocket.send_denial_response(error_response(error, request_id))

@@ -36,8 +36,9 @@ class Handshake(ServerProtocol):
         """An answer that opens no connection. `text`, the library's words, is not used."""
         del text
         status, error = _told(HTTPStatus(status))
-        refuse("websocket", error, service_logger())
-        detail = {"code": error.code.name, "message": error.message, "request_id": new_id()}
+        request_id = new_id()
+        refuse("websocket", error, service_logger(), request_id=request_id)
+        detail = {"code": error.code.name, "message": error.message, "request_id": request_id}
         body = json.dumps({"error": detail}).encode()
         headers = Headers(
             {

@@ -184,6 +184,22 @@ async def test_a_route_is_given_its_verified_call(
     assert "good" not in repr(call)
 
 
+async def test_every_answer_says_for_which_request(
+    routes: _Routes, server: httpx.AsyncClient
+) -> None:
+    """`x-request-id` is the call's, whether it ends well or not, and every refusal's body's."""
+    served = await server.get("/notes", headers=_GOOD)
+    routes.fails = NotFound()
+    refused = await server.get("/notes", headers=_GOOD)
+    strangers = [await server.get("/notes"), await server.get("/nowhere")]
+
+    assert [call.request_id for call in routes.calls] == [
+        answer.headers["x-request-id"] for answer in (served, refused)
+    ]
+    for answer in (refused, *strangers):
+        assert answer.json()["error"]["request_id"] == answer.headers["x-request-id"]
+
+
 async def test_the_boundary_stands_before_the_body(
     routes: _Routes, server: httpx.AsyncClient
 ) -> None:

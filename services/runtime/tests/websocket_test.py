@@ -17,6 +17,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
+from structlog.stdlib import BoundLogger
 from uvicorn import Config
 from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection as Peer
@@ -24,9 +25,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from contracts.context import MEMBER_SCOPES, Principal, SessionId, TenantId, UserId
-from services.runtime import websocket_protocol
+from services.runtime import websocket, websocket_handshake, websocket_protocol
 from services.runtime.calls import EdgeCall
-from services.runtime.errors import Unauthenticated, Unavailable
+from services.runtime.errors import ServiceError, Unauthenticated, Unavailable
 from services.runtime.http_server import HttpServer
 from services.runtime.telemetry import configure_telemetry
 from services.runtime.websocket import WebSocketEdge, WebSocketLimits
@@ -324,10 +325,22 @@ _BAD_HANDSHAKES = {
 
 @pytest.mark.parametrize("name", _BAD_HANDSHAKES)
 async def test_handshakes_are_refused_in_fixed_words(
-    stage: _Stage, caplog: pytest.LogCaptureFixture, name: str
+    stage: _Stage,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
-    """At once, as typed JSON, without what the caller sent and without an error in the log."""
+    """At once, as typed JSON that says what the log says, and nothing that the caller sent."""
     request, status = _BAD_HANDSHAKES[name]
+    logged: list[str] = []
+
+    def noted(
+        _channel: str, _error: ServiceError, _log: BoundLogger, *, request_id: str = ""
+    ) -> None:
+        logged.append(request_id)
+
+    for module in (websocket, websocket_handshake):
+        monkeypatch.setattr(module, "refuse", noted)
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
     writer.write(request)
     async with asyncio.timeout(_SECONDS):
@@ -335,7 +348,9 @@ async def test_handshakes_are_refused_in_fixed_words(
     writer.close()
 
     assert str(status) == head.split()[1].decode()
-    assert {"code", "message", "request_id"} == json.loads(body)["error"].keys()
+    error = json.loads(body)["error"]
+    assert {"code", "message", "request_id"} == error.keys()
+    assert [error["request_id"]] == logged
     assert b"canary" not in head + body
     assert [] == [record for record in caplog.records if record.levelname == "ERROR"]
 
