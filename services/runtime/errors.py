@@ -120,6 +120,13 @@ class Unavailable(_Typed):
     default_message = "the service cannot answer now; try again later"
 
 
+class OutcomeUnknown(Unavailable):
+    """What was asked for has been done, or has not: the answer to the commit never came."""
+
+    default_code = grpc.StatusCode.UNKNOWN
+    default_message = "it is not known whether this was done; look before trying again"
+
+
 class DeadlineExceeded(_Typed):
     """It took longer than the request's limit."""
 

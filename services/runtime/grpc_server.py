@@ -30,7 +30,7 @@ from opentelemetry.trace import SpanKind
 from contracts.context import Scope
 from contracts.context.carriers.trace import read_traceparent
 from services.runtime.boundaries import Boundaries, Pairs
-from services.runtime.calls import EdgeCall, HopCall, WorkloadCall
+from services.runtime.calls import EdgeCall, HopCall, WorkloadCall, new_id
 from services.runtime.errors import InvalidArgument, from_error
 from services.runtime.grpc_request import MALFORMED_REQUEST, read_request
 from services.runtime.grpc_standard import BoundStandardServices
@@ -67,6 +67,9 @@ _CONNECTION_OPTIONS: Final = (
     ("grpc.max_connection_age_ms", 15 * 60_000),
     ("grpc.max_connection_age_grace_ms", 15_000),
 )
+
+# Trailing metadata: by it a caller knows that the service has spoken, and what to look for in logs.
+_REQUEST_ID_KEY: Final = "x-request-id"
 
 Handler = Callable[[Any, Any], Awaitable[Message]]
 Admit = Callable[[Pairs, Operation], Awaitable[EdgeCall | HopCall | WorkloadCall]]
@@ -194,15 +197,16 @@ class _Method:
         pairs = [(str(key), value) for key, value in context.invocation_metadata() or ()]
         started = time.perf_counter()
         code, message, answer = grpc.StatusCode.OK, "", b""
+        request_id = new_id()
         with self._telemetry.span(
             self._name, None, read_traceparent(pairs), kind=SpanKind.SERVER
         ) as operation:
-            log = service_logger().bind(trace_id=operation.trace.trace_id)
+            log = service_logger().bind(request_id=request_id, trace_id=operation.trace.trace_id)
             IN_FLIGHT.labels("grpc").inc()
             try:
                 async with asyncio.timeout(_limit_seconds(context)):
                     call = await self._admit(pairs, operation)
-                    log = call.log
+                    log, request_id = call.log, call.request_id
                     request = self._parse(await read_request(context))
                     response = await self._handler(request, call)
                 answer = response.SerializeToString()
@@ -225,8 +229,10 @@ class _Method:
             status=code.name,
             duration_ms=round(elapsed * 1000, 2),
         )
+        said = ((_REQUEST_ID_KEY, request_id),)
         if code is not grpc.StatusCode.OK:
-            await context.abort(code, message)
+            await context.abort(code, message, said)
+        context.set_trailing_metadata(said)
         return answer
 
     def _parse(self, encoded: bytes) -> Message:

@@ -19,8 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
 
 from contracts.context import SESSION_SCOPE, DataScope, SessionScopeConflict
-from services.runtime.errors import Unavailable
-from services.runtime.postgres_errors import UnscopedTransaction, silence, typed_error
+from services.runtime.errors import OutcomeUnknown, Unavailable
+from services.runtime.postgres_errors import (
+    UnscopedTransaction,
+    lost_connection,
+    silence,
+    typed_error,
+)
 
 _SCOPE_OPTION: Final = "watertight_scope"
 _MILLISECONDS: Final = 1000
@@ -68,7 +73,8 @@ def _translate(context: ExceptionContext) -> Exception | None:
     if isinstance(typed, Unavailable):
         if isinstance(error, OSError):  # TimeoutError is one
             context.is_disconnect = True  # what it would still answer is nobody's
-        elif context.is_disconnect:
+        elif context.is_disconnect or lost_connection(error):
+            context.is_disconnect = True  # SQLAlchemy does not know each of asyncpg's words for it
             return _ConnectionLost()
     return typed
 
@@ -134,13 +140,17 @@ class Database:
         """One transaction under a scope: committed at the end, rolled back by any exception.
 
         Raises:
-            Unavailable: the database does not answer, or not in time.
+            Unavailable: the database does not answer, or not in time; nothing was committed.
+            OutcomeUnknown: it does not answer to the commit.
             DatabaseError: a statement failed; see `services.runtime.postgres_errors`.
         """
         async with self.session(scope) as session:
             await _begin(session)
             yield session
-            await session.commit()
+            try:
+                await session.commit()
+            except Unavailable as error:
+                raise OutcomeUnknown from error
 
     @asynccontextmanager
     async def session(self, scope: DataScope | None = None) -> AsyncIterator[AsyncSession]:

@@ -29,6 +29,11 @@ _UNAVAILABLE_CLASSES: Final = ("08", "53", "57", "58")
 _UNAVAILABLE_STATES: Final = frozenset({"25P03", "40001", "40P01", "55P03"})
 _CONSTRAINT_CLASS: Final = "23"
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
+_DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 _WORDS: Final = ("message", "detail", "hint", "internal_query", "context")
 
 
@@ -85,22 +90,22 @@ def typed_error(error: Exception) -> Exception | None:
         return RowRefused(sqlstate)
     if sqlstate or isinstance(driver, asyncpg.DataError):
         return StatementFailed(sqlstate or "22000")
-    if isinstance(error, OSError | sqlalchemy.exc.TimeoutError) or _lost_connection(driver):
+    if isinstance(error, OSError | sqlalchemy.exc.TimeoutError) or lost_connection(error):
         return Unavailable()
     return None
+
+
+def lost_connection(error: BaseException) -> bool:
+    """Whether the driver can no longer use the connection. It has no SQLSTATE of its own for it."""
+    return isinstance(_driver_error(error), asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
 def _driver_error(error: BaseException) -> BaseException:
     """The asyncpg error below its two wrappers, or the error itself."""
     for link in _chain(error):
-        if isinstance(link, asyncpg.PostgresError | asyncpg.InterfaceError):
+        if isinstance(link, _DRIVER_ERRORS):
             return link
     return error
-
-
-def _lost_connection(error: BaseException) -> bool:
-    # asyncpg says so in an InterfaceError or InternalClientError; it has no SQLSTATE for its own.
-    return isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -130,12 +130,14 @@ class _Running:
     ) -> grpc.StatusCode:
         """The status of a call."""
         stub: Any = self.channel.unary_unary(f"/{method}")
+        made = stub(body, metadata=metadata, timeout=timeout)
         try:
-            await stub(body, metadata=metadata, timeout=timeout)
+            await made
         except grpc.aio.AioRpcError as error:
             self.details = error.details()
-            return error.code()
-        return grpc.StatusCode.OK
+        self.said = dict(await made.trailing_metadata())
+        status: grpc.StatusCode = await made.code()
+        return status
 
     def token(self, **claims: Any) -> tuple[str, str]:
         """The metadata of a transaction token that is valid but for these claims."""
@@ -258,6 +260,20 @@ async def test_a_stale_feed_serves_nobody(running: _Running) -> None:
 
     assert grpc.StatusCode.UNAVAILABLE == await running.call(_USAGE, running.token(), _carried())
     assert [] == running.servicer.calls
+
+
+async def test_every_answer_says_for_which_request(running: _Running) -> None:
+    """Refused or not, the caller is told the request's identifier: the service has spoken."""
+    refused = await running.call(_LIST)
+    of_refused = running.said["x-request-id"]
+    answered = await running.call(_LIST, _GOOD)
+    (call,) = running.servicer.calls
+
+    assert (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.OK) == (refused, answered)
+    assert isinstance(call, EdgeCall)
+    assert call.context.request_id == running.said["x-request-id"]
+    assert of_refused
+    assert of_refused != call.context.request_id
 
 
 async def test_an_edge_reads_its_bearer_alone(running: _Running) -> None:
