@@ -6,7 +6,28 @@ from typing import Final
 
 from integration.leaks.catalogue import LEAKS, Defect
 
-DEFECTS: Final[tuple[Defect, ...]] = ()
+DEFECTS: Final[tuple[Defect, ...]] = (
+    Defect(
+        name="resume-off-by-one",
+        description="a client that resumes misses the first event after the one that it has had",
+        service="backend",
+    ),
+    Defect(
+        name="subscription-outlives",
+        description="who left a thread, or logged out, is sent its events all the same",
+        service="backend",
+    ),
+    Defect(
+        name="unbounded-buffer",
+        description="whatever a client does not read is kept in the server's memory for it",
+        service="backend",
+    ),
+    Defect(
+        name="websocket-broadcast",
+        description="events go to every connection of the process, for clients to pick theirs",
+        service="backend",
+    ),
+)
 """Every deliberate defect that is no leak of the catalogue, by the suite that notices it."""
 
 

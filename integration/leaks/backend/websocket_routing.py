@@ -8,13 +8,14 @@ from contracts.context import DataScope
 from services.backend.hub import Hub, Subscription
 
 
-class _Bystander(Subscription):
+class Bystander(Subscription):
     """Another thread's subscription, which gets this thread's event as well."""
 
     def __init__(self, subscription: Subscription) -> None:
         super().__init__(subscription.context, subscription.receiver, subscription.sequence)
 
     def offer(self, sequence: int, frame: str) -> None:
+        """Sends it, whatever this subscription has had."""
         del sequence
         self.receiver.send_text(frame)
 
@@ -23,7 +24,7 @@ def _recipients(hub: Hub, scope: DataScope) -> Collection[Subscription]:
     rooms = {room.scope: tuple(room.subscriptions) for room in hub._rooms.values()}  # noqa: SLF001 -- a leak takes what it wants
     own = rooms.pop(scope, ())
     bystanders = [
-        _Bystander(subscription)
+        Bystander(subscription)
         for other, subscriptions in rooms.items()
         if other.tenant_id == scope.tenant_id
         for subscription in subscriptions
