@@ -22,14 +22,15 @@ async def _open_system(launch: Launch) -> AsyncIterator[Adapter]:
     """Our system, with one leak in it where that is asked for."""
     programs = Programs.built()
     connections = str(_CONNECTIONS_FOR_EACH_THREAD * launch.plan.threads + _SPARE_CONNECTIONS)
-    if launch.leak is not None:
-        leak = leak_named(launch.leak)
+    leak = None if launch.leak is None else leak_named(launch.leak)
+    if leak is not None and leak.service in programs.services:
         programs = programs.replacing(leak.service, leak.command)
     async with (
         Environment(
             programs=programs,
             log_directory=launch.directory / "logs",
             settings={"backend": {"WEBSOCKET_CONNECTIONS_PER_USER": connections}},
+            postgres_settings=None if leak is None else leak.postgres_settings,
         ) as environment,
         open_watertight(environment) as adapter,
     ):

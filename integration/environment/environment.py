@@ -31,6 +31,7 @@ class Environment:
         log_directory: keeps the logs; by default the test's outputs, or nowhere.
         settings: further settings of a service, without the variables' prefix.
         durable: whether the datastores survive being killed, at the cost of speed.
+        postgres_settings: PostgreSQL's own, which have the last word.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Environment:
         log_directory: Path | None = None,
         settings: Mapping[str, Mapping[str, str]] | None = None,
         durable: bool = False,
+        postgres_settings: Mapping[str, str] | None = None,
     ) -> None:
         if replicas < 1:
             raise ValueError(f"expected at least one backend replica, got {replicas}")
@@ -50,6 +52,7 @@ class Environment:
         self._log_directory = log_directory
         self._settings = settings or {}
         self._durable = durable
+        self._postgres_settings = postgres_settings or {}
         self._cleanup = contextlib.ExitStack()
         self._addresses: dict[str, Address] = {}
         self._supervisor: Supervisor | None = None
@@ -150,7 +153,10 @@ class Environment:
         self._supervisor = self._cleanup.enter_context(Supervisor(self._log_directory))
         self._datastores = self._cleanup.enter_context(
             Datastores(
-                cluster=self.programs.cluster, durable=self._durable, supervisor=self._supervisor
+                cluster=self.programs.cluster,
+                durable=self._durable,
+                supervisor=self._supervisor,
+                postgres_settings=self._postgres_settings,
             )
         )
         # The services first, while the datastores still answer them.

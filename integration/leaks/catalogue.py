@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -36,12 +37,15 @@ class Leak(Defect):
         mechanism: what exactly is replaced by what.
         anomalies: what it may be found as; the verdict is LEAK with one of them.
         channels: where the leak may be seen first.
+        postgres_settings: of the database server, instead of a piece of a service. The service is
+            `postgres` then.
     """
 
     source: str
     mechanism: str
     anomalies: tuple[str, ...]
     channels: tuple[str, ...]
+    postgres_settings: Mapping[str, str] = field(default_factory=dict)
 
 
 LEAKS: Final = (
@@ -101,6 +105,50 @@ LEAKS: Final = (
         service="analytics",
         anomalies=("aggregate-contamination",),
         channels=("http",),
+    ),
+    Leak(
+        name="trail-context",
+        description="the trail says of an action that it was another request's",
+        source="django-auditlog 72, where under load the wrong user was written down",
+        mechanism=(
+            "all requests share a recorder, which holds the first one's request and trace until a "
+            "row was written; row-level security keeps the user right"
+        ),
+        service="backend",
+        anomalies=("context-bleed",),
+        channels=("audit-trail",),
+    ),
+    Leak(
+        name="trace-content",
+        description="spans hold what was said",
+        source="OpenLLMetry 118: prompts and completions are attributes until switched off",
+        mechanism="the agent's run puts the message and the reply on the operation's span",
+        service="backend",
+        anomalies=("context-bleed",),
+        channels=("traces",),
+    ),
+    Leak(
+        name="metric-label",
+        description="a figure names its user, to whoever scrapes it",
+        source="LiteLLM 24530: labels of all tenants' users, on an open /metrics",
+        mechanism="usage is counted by user, with the identifier as a label",
+        service="analytics",
+        anomalies=("context-bleed",),
+        channels=("metrics",),
+    ),
+    Leak(
+        name="datastore-log",
+        description="the database's log holds every value that is written or asked for",
+        source="pgBadger 823: what log_min_duration_statement = 0 records",
+        mechanism="slow statements are looked for, all of them, and logged with their parameters",
+        service="postgres",
+        anomalies=("context-bleed",),
+        channels=("logs",),
+        postgres_settings={
+            "log_min_duration_statement": "0",
+            "log_error_verbosity": "default",
+            "log_parameter_max_length": "-1",
+        },
     ),
 )
 """Every seeded leak, by the channel that it is on."""

@@ -1,6 +1,7 @@
 """Both datastores of a system, started at the same time."""
 
 import contextlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,8 @@ class Datastores:
     """A Postgres and a Valkey, as processes ``postgres`` and ``valkey`` of one supervisor.
 
     With `cluster` Postgres starts on a copy of that prepared cluster, else empty. A given
-    `supervisor` is used and not ended; else there is one of their own, in `supervisor`.
+    `supervisor` is used and not ended; else there is one of their own, in `supervisor`. Of
+    Postgres' settings `postgres_settings` have the last word.
     """
 
     def __init__(
@@ -26,12 +28,14 @@ class Datastores:
         durable: bool = False,
         supervisor: Supervisor | None = None,
         log_directory: Path | None = None,
+        postgres_settings: Mapping[str, str] | None = None,
     ) -> None:
         self.names = Names()
         self._given_supervisor = supervisor
         self._cluster = cluster
         self._durable = durable
         self._log_directory = log_directory
+        self._postgres_settings = postgres_settings or {}
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -52,7 +56,10 @@ class Datastores:
             Supervisor(self._log_directory)
         )
         self.postgres = PostgresServer(
-            self._cluster, durable=self._durable, supervisor=self.supervisor
+            self._cluster,
+            durable=self._durable,
+            supervisor=self.supervisor,
+            settings=self._postgres_settings,
         )
         self.valkey = ValkeyServer(durable=self._durable, supervisor=self.supervisor)
         try:
