@@ -8,6 +8,21 @@ from integration.leaks.catalogue import LEAKS, Defect
 
 DEFECTS: Final[tuple[Defect, ...]] = (
     Defect(
+        name="acknowledged-too-early",
+        description="a transaction is acknowledged first and committed in the background",
+        service="backend",
+    ),
+    Defect(
+        name="breaker-stays-open",
+        description="who has once found the database gone never asks it again",
+        service="backend",
+    ),
+    Defect(
+        name="outbox-forgets",
+        description="usage is forgotten once Redis has taken it, before analytics has it",
+        service="backend",
+    ),
+    Defect(
         name="resume-off-by-one",
         description="a client that resumes misses the first event after the one that it has had",
         service="backend",
@@ -20,6 +35,11 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     Defect(
         name="unbounded-buffer",
         description="whatever a client does not read is kept in the server's memory for it",
+        service="backend",
+    ),
+    Defect(
+        name="untyped-errors",
+        description="the driver's words for a lost connection are told as a defect",
         service="backend",
     ),
     Defect(

@@ -11,6 +11,7 @@ from integration.clients.backend import BackendClient
 from integration.clients.results import Session
 from integration.clients.websocket import WebSocketTestClient
 from integration.environment import Environment
+from integration.fixtures.seeding import seeded_programs
 from tools.processes import SupervisedProcess
 from tools.processes.waiting import until
 
@@ -20,7 +21,7 @@ ARRIVAL_SECONDS = 30.0
 
 async def test_usage_survives_a_redis_that_comes_back_empty() -> None:
     """Redis dies between taking the usage and giving it out; each run counts, and counts once."""
-    async with Environment(replicas=2) as environment:
+    async with Environment(programs=seeded_programs()) as environment:
         session = await _log_in(environment)
         async with BackendClient(environment.backend_url, token=session.access_token) as backend:
             thread_id = (await backend.create_thread("kept")).thread_id
