@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, Self
 
@@ -46,6 +48,7 @@ class HttpConnections:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             follow_redirects=False,
             trust_env=False,
+            verify=_trusted_authorities(),
         )
 
     async def __aenter__(self) -> Self:
@@ -95,6 +98,12 @@ def _failure(answer: Answer) -> Refused | Unexpected:
     except ValidationError:
         return Unexpected("a typed error", answer)
     return Refused(error.code, error.message, answer)
+
+
+@functools.cache
+def _trusted_authorities() -> ssl.SSLContext:
+    """Once for all clients: reading the certificates takes 60 ms, also where all is `http`."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class HttpClient:
