@@ -7,22 +7,31 @@ from typing import Any
 
 import pytest
 
+from integration.audit import Channel
+from integration.leaks.catalogue import LEAKS
+from integration.systems.watertight.description import CHANNELS
+
 AUDIT = Path(os.environ["AUDIT"]).absolute()
 LIMIT_SECONDS = 150
 CHECK_FIGURES = {"check_time", "check_rate"}
 """What a check says of itself."""
-OBSERVED = {
-    "http",
-    "grpc",
-    "websocket",
+FROM_OUTSIDE = {
     "redis-keys",
     "redis-pubsub",
     "redis-streams",
     "postgres-rows",
     "logs",
-    "errors",
+    "traces",
+    "metrics",
     "audit-trail",
 }
+"""Channels that observers see; what the others show came with answers and events."""
+SOURCES = {
+    "logs": {"auth log", "analytics log", "backend-1 log", "backend-2 log"},
+    "metrics": {"auth metrics", "analytics metrics", "backend-1 metrics", "backend-2 metrics"},
+    "audit-trail": {"auth: table trail", "backend: table trail", "analytics: table trail"},
+}
+DATASTORE_LOGS = {"postgres log", "valkey log"}
 
 
 def audit(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
@@ -37,24 +46,52 @@ def audit(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_clean_system_passes_on_every_channel(tmp_path: Path) -> None:
-    """The system as it is gets PASS and exit code 0, with evidence from each observed channel."""
-    finished = audit("--operations", "200", "--json", "audit.json", directory=tmp_path)
+def observed(directory: Path) -> Iterator[dict[str, Any]]:
+    """What the history says that observers have seen."""
+    with (directory / "audit-report" / "history.jsonl").open() as history:
+        for line in history:
+            record = json.loads(line)
+            if from_outside(record):
+                yield record["observation"]
 
+
+def from_outside(record: dict[str, Any]) -> bool:
+    """Whether a record of a history is of something that an observer has seen."""
+    return record["type"] == "observed" and record.get("subscription") is None
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The directory of an audit of the system as it is, with the defaults, and what it printed."""
+    directory = tmp_path_factory.mktemp("clean")
+    finished = audit("--json", "audit.json", directory=directory)
     assert 0 == finished.returncode, finished.stdout + finished.stderr
-    report: dict[str, Any] = json.loads((tmp_path / "audit.json").read_text())
+    return directory, finished.stdout
+
+
+def test_clean_system_passes_on_every_channel(clean: tuple[Path, str]) -> None:
+    """The system as it is gets PASS and exit code 0, with evidence from each of all channels."""
+    directory, printed = clean
+    report: dict[str, Any] = json.loads((directory / "audit.json").read_text())
+
     assert "PASS" == report["verdict"]
-    seen = {name for name, each in report["channels"].items() if each["observations"]}
-    assert seen >= OBSERVED
-    assert not any(each["leaks"] for each in report["channels"].values())
+    minimums = {each.channel: each.minimum_observations for each in CHANNELS}
+    assert set(Channel) == set(minimums)
+    for channel, minimum in minimums.items():
+        assert report["channels"][channel]["observations"] >= minimum
+        assert 0 == report["channels"][channel]["leaks"]
+    assert "not observed" not in printed
     assert not any(each["count"] for each in report["anomalies"].values())
     assert all(
         (each["count"] is None) == (each["checks"] is None) for each in report["anomalies"].values()
     )
-    logs = {each["source"] for each in observed(tmp_path) if each["channel"] == "logs"}
-    assert logs >= {"auth log", "analytics log", "backend-1 log", "postgres log", "valkey log"}
-    assert (tmp_path / "audit-report" / "report.html").exists()
-    assert (tmp_path / "audit-report" / "history.jsonl").exists()
+    seen = {(each["channel"], each["source"]) for each in observed(directory)}
+    for told, sources in SOURCES.items():
+        assert sources <= {source for on, source in seen if on == told}
+    assert DATASTORE_LOGS <= {source for on, source in seen if on == "logs"}
+    spans = {source.split()[0] for on, source in seen if on == "traces"}
+    assert {"auth", "analytics", "backend"} == spans
+    assert (directory / "audit-report" / "report.html").exists()
 
 
 def test_check_of_a_history_gives_the_same_verdict(tmp_path: Path) -> None:
@@ -73,13 +110,18 @@ def test_check_of_a_history_gives_the_same_verdict(tmp_path: Path) -> None:
     assert reports[0] == reports[1]
 
 
-def observed(directory: Path) -> Iterator[dict[str, Any]]:
-    """What the history says was seen outside the answers to operations."""
-    with (directory / "audit-report" / "history.jsonl").open() as history:
-        for line in history:
-            record = json.loads(line)
-            if record["type"] == "observed":
-                yield record["observation"]
+def test_what_nobody_observed_is_no_evidence(clean: tuple[Path, str], tmp_path: Path) -> None:
+    """Where an observer has seen nothing its channel makes the audit INCONCLUSIVE."""
+    history = clean[0] / "audit-report" / "history.jsonl"
+    blind = tmp_path / "blind.jsonl"
+    with history.open() as whole, blind.open("w") as kept:
+        kept.writelines(line for line in whole if not from_outside(json.loads(line)))
+    again = audit("check", "blind.jsonl", "--json", "blind.json", directory=tmp_path)
+
+    assert 12 == again.returncode, again.stdout + again.stderr
+    reasons = json.loads((tmp_path / "blind.json").read_text())["reasons"]
+    silent = {reason.partition(":")[0] for reason in reasons if ": 0 observations" in reason}
+    assert FROM_OUTSIDE <= silent
 
 
 def test_leaks_are_listed_by_name(tmp_path: Path) -> None:
@@ -88,8 +130,7 @@ def test_leaks_are_listed_by_name(tmp_path: Path) -> None:
 
     assert 0 == finished.returncode
     names = [line.split()[0] for line in finished.stdout.splitlines()]
-    assert 6 == len(names)
-    assert {"database-scope", "cache-key", "websocket-routing"} <= set(names)
+    assert [leak.name for leak in LEAKS] == names
 
 
 @pytest.mark.parametrize(
