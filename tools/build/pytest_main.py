@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 import pytest
@@ -10,23 +11,37 @@ import pytest
 CONFIGURATION = "pyproject.toml"
 
 
-class Shard:
-    """Keeps every n-th collected test. Round robin, since hashing leaves small shards empty."""
+class Selection:
+    """Keeps a shard's tests, and counts what filters left out of them.
 
-    def __init__(self, index: int, total: int) -> None:
+    A shard is every n-th collected test: round robin, since hashing leaves small shards empty.
+    """
+
+    def __init__(self, index: int = 0, total: int = 1) -> None:
         self.index = index
         self.total = total
         self.collected = 0
+        self.deselected = 0
 
-    def pytest_collection_modifyitems(
-        self, config: pytest.Config, items: list[pytest.Item]
-    ) -> None:
-        """Drop the other shards' tests."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Drop the other shards' tests, before any filter."""
         self.collected = len(items)
-        config.hook.pytest_deselected(
-            items=[item for i, item in enumerate(items) if i % self.total != self.index]
-        )
         items[:] = items[self.index :: self.total]
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Count what -k, -m and --deselect leave out."""
+        self.deselected += len(items)
+
+
+def note_deselected(report: pathlib.Path, count: int) -> None:
+    """Writes into the junit report how many tests a filter left out; pytest does not."""
+    tree = ET.parse(report)
+    for suite in tree.iter("testsuite"):
+        properties = ET.Element("properties")
+        ET.SubElement(properties, "property", name="deselected", value=str(count))
+        suite.insert(0, properties)
+    tree.write(report, encoding="utf-8", xml_declaration=True)
 
 
 def options() -> list[str]:
@@ -52,15 +67,20 @@ def run(arguments: Sequence[str]) -> int:
     if not any(argument.endswith("_test.py") for argument in arguments):
         print("none of the target's srcs is named *_test.py", file=sys.stderr)
         return int(pytest.ExitCode.NO_TESTS_COLLECTED)
-    shard: Shard | None = None
-    total = int(os.environ.get("TEST_TOTAL_SHARDS") or 0)
-    if total > 1:
+    selection = Selection()
+    if int(os.environ.get("TEST_TOTAL_SHARDS") or 0) > 1:
         pathlib.Path(os.environ["TEST_SHARD_STATUS_FILE"]).touch()
-        shard = Shard(int(os.environ["TEST_SHARD_INDEX"]), total)
-    code = pytest.main([*options(), *arguments], plugins=[shard] if shard else [])
+        selection = Selection(
+            int(os.environ["TEST_SHARD_INDEX"]), int(os.environ["TEST_TOTAL_SHARDS"])
+        )
+    code = pytest.main([*options(), *arguments], plugins=[selection])
+    xml = pathlib.Path(os.environ.get("XML_OUTPUT_FILE", ""))
+    if selection.deselected and xml.is_file():
+        note_deselected(xml, selection.deselected)
     # A filter may leave nothing to run, and so may a shard, of what others have;
     # a target without any test is an error.
-    may_be_empty = (shard and shard.collected) or os.environ.get("TESTBRIDGE_TEST_ONLY")
+    sharded = selection.total > 1 and selection.collected
+    may_be_empty = sharded or os.environ.get("TESTBRIDGE_TEST_ONLY")
     if code == pytest.ExitCode.NO_TESTS_COLLECTED and may_be_empty:
         return 0
     return int(code)

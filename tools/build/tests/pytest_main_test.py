@@ -46,7 +46,7 @@ class Runner:
         self.output = ended.stdout
         return ended.returncode
 
-    def run_shard(self, tests: str, index: int, total: int) -> int:
+    def run_shard(self, tests: str, index: int, total: int, *options: str) -> int:
         """Runs one shard as Bazel does, and checks that Bazel would know of it."""
         status = self.folder / "shard"
         status.unlink(missing_ok=True)
@@ -55,7 +55,7 @@ class Runner:
             "TEST_TOTAL_SHARDS": str(total),
             "TEST_SHARD_STATUS_FILE": str(status),
         }
-        code = self.run(tests, **shard)
+        code = self.run(tests, *options, **shard)
         assert status.exists()
         return code
 
@@ -139,6 +139,34 @@ def test_the_filter_selects(runner: Runner) -> None:
     """--test_filter is pytest's -k."""
     assert runner.run(SEVEN, TESTBRIDGE_TEST_ONLY="test_b or test_c") == 0
     assert runner.cases == ["test_b", "test_c"]
+
+
+def test_the_report_says_how_many_a_filter_left_out(runner: Runner) -> None:
+    """What was deselected is in the junit report; what other shards run is not counted."""
+    runner.run(SEVEN, "-k", "test_b or test_c")
+    alone = ET.parse(runner.xml).find(".//property[@name='deselected']")
+    runner.run_shard(SEVEN, 0, 2)
+    shard = ET.parse(runner.xml).find(".//property[@name='deselected']")
+
+    assert alone is not None
+    assert (alone.get("value"), shard) == ("5", None)
+
+
+def test_a_marker_selects_in_shards(runner: Runner) -> None:
+    """Shards that a marker leaves empty pass, and count what it left out."""
+    tests = "import pytest\n@pytest.mark.critical\n" + SEVEN
+
+    codes = [runner.run_shard(tests, index, 2, "-m", "critical") for index in (0, 1)]
+    note = ET.parse(runner.xml).find(".//property[@name='deselected']")
+
+    assert codes == [0, 0]
+    assert note is not None
+    assert note.get("value") == "3"
+
+
+def test_a_marker_that_selects_nothing_fails(runner: Runner) -> None:
+    """A target whose own options leave no test is an error."""
+    assert runner.run(SEVEN, "-m", "critical") == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 def test_a_filter_that_leaves_nothing_passes(runner: Runner) -> None:

@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from tools.build.tally import main
+from tools.build.tally import Count, main, targets
 
 REPORT = """<testsuites><testsuite>
 <testcase name="a"/><testcase name="b"/>
@@ -55,6 +55,38 @@ def test_counts_failed_cases(tmp_path: pathlib.Path, capsys: pytest.CaptureFixtu
         1,
         ["FAILED: //:a (1 failed)", "2 passed, 1 failed"],
     )
+
+
+def test_reads_what_a_target_gave(tmp_path: pathlib.Path) -> None:
+    """All shards of a target are one target: their cases, seconds and kept files together."""
+    report = tmp_path / "test.xml"
+    report.write_text(
+        REPORT.format("").replace(
+            "<testcase name=",
+            '<properties><property name="deselected" value="4"/></properties><testcase name=',
+            1,
+        )
+    )
+    results = [
+        {
+            "testActionOutput": [
+                {"name": "test.xml", "uri": report.as_uri()},
+                {"name": "test.outputs__outputs.zip", "uri": f"file:///kept/{shard}.zip"},
+            ],
+            "testAttemptDurationMillis": "1250",
+            "cachedLocally": True,
+        }
+        for shard in (1, 2)
+    ]
+    events: list[dict[str, dict[str, object]]] = [
+        {"id": {"testResult": {"label": "//:a"}}, "testResult": result} for result in results
+    ]
+    target = targets(events)["//:a"]
+    target.status = "PASSED"
+
+    assert target.count() == Count(passed=4, failed=0, skipped=2, deselected=8)
+    assert (2.5, True) == (target.seconds, target.cached)
+    assert [str(path) for path in target.outputs] == ["/kept/1.zip", "/kept/2.zip"]
 
 
 def test_a_crash_counts_as_a_failure(
