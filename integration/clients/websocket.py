@@ -5,36 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Self
-from urllib.parse import urlencode
+from typing import Final, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Origin
 
-from contracts.context import ContextError, RequestId, RunId, ThreadId
-from contracts.context.carriers.websocket import EVENT_TYPES
-from integration.clients.answers import Answer, Refused, Unanswered, Unexpected
+from contracts.context import RunId, ThreadId
+from integration.clients.answers import Answer, Refused, Unanswered
 from integration.clients.connections import DEFAULT_LIMIT_SECONDS
+from integration.clients.websocket_arrivals import Arrivals
+from integration.clients.websocket_frames import (
+    Acknowledgement,
+    Frame,
+    make_frame,
+    refusal,
+    require_type,
+    websocket_url,
+    whole_number,
+)
 
-Frame = dict[str, Any]
-"""One JSON frame. Its values are whatever the peer sent."""
+__all__ = ["Acknowledgement", "Frame", "WebSocketTestClient"]
 
-# How an abnormal end is numbered (RFC 6455, section 7.4.1).
-_NO_CLOSE_FRAME: Final = 1006
 _AUTHENTICATION_FRAME: Final = "authenticate"
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """A committed agent request; `sequence` is the run's last event's."""
-
-    thread_id: ThreadId
-    run_id: RunId
-    request_id: RequestId
-    sequence: int
-    answer: Answer
 
 
 class WebSocketTestClient:
@@ -70,22 +63,15 @@ class WebSocketTestClient:
         if (token is None) == (ticket is None):
             raise ValueError("expected a token or a ticket, and not both")
         self.connection_id = ""
-        self.close_code: int | None = None
-        self.close_reason = ""
         self._token = token
         self._client_id = client_id
-        self._url = _websocket_url(base_url, ticket, client_id)
+        self._url = websocket_url(base_url, ticket, client_id)
         self._origin = None if origin is None else Origin(origin)
         self._limit_seconds = limit_seconds
         self._connection: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._one_request = asyncio.Lock()
-        self._arrived = asyncio.Condition()
-        self._events: list[Frame] = []
-        self._answers: list[str] = []
-        self._texts: list[str] = []
-        self._streaming = False
-        self._positions: dict[ThreadId, int] = {}
+        self._arrivals = Arrivals()
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -97,7 +83,17 @@ class WebSocketTestClient:
     @property
     def closed(self) -> bool:
         """Whether the connection has ended, from either side."""
-        return self.close_code is not None
+        return self._arrivals.closed
+
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the connection ended (1006: without one); None while it is open."""
+        return self._arrivals.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """What the server said on closing."""
+        return self._arrivals.close_reason
 
     async def close(self) -> None:
         """Closes the connection, and waits until it is closed."""
@@ -112,9 +108,8 @@ class WebSocketTestClient:
         Only with a token: a ticket admits once.
         """
         await self.close()
-        positions = dict(self._positions)
-        self.close_code = None
-        self._answers.clear()
+        positions = dict(self._arrivals.positions)
+        self._arrivals.begin()
         await self._open()
         for thread_id, sequence in positions.items():
             await self.subscribe(thread_id, after_sequence=sequence)
@@ -155,14 +150,16 @@ class WebSocketTestClient:
         Raises:
             Refused, Unexpected, Unanswered
         """
-        frame = _frame(
+        frame = make_frame(
             "subscribe",
             thread_id=thread_id,
             after_sequence=after_sequence,
             traceparent=traceparent,
         )
-        head = _number(await self.ask(frame, "subscribed"), "head_sequence")
-        self._positions.setdefault(thread_id, head if after_sequence is None else after_sequence)
+        head = whole_number(await self.ask(frame, "subscribed"), "head_sequence")
+        self._arrivals.positions.setdefault(
+            thread_id, head if after_sequence is None else after_sequence
+        )
         return head
 
     async def unsubscribe(self, thread_id: ThreadId, *, traceparent: str | None = None) -> None:
@@ -171,9 +168,9 @@ class WebSocketTestClient:
         Raises:
             Refused, Unexpected, Unanswered
         """
-        frame = _frame("unsubscribe", thread_id=thread_id, traceparent=traceparent)
+        frame = make_frame("unsubscribe", thread_id=thread_id, traceparent=traceparent)
         await self.ask(frame, "unsubscribed")
-        self._positions.pop(thread_id, None)
+        self._arrivals.positions.pop(thread_id, None)
 
     async def request_agent(
         self,
@@ -188,25 +185,14 @@ class WebSocketTestClient:
         Raises:
             Refused, Unexpected, Unanswered
         """
-        frame = _frame(
+        frame = make_frame(
             "agent_request",
             thread_id=thread_id,
             message=message,
             run_id=run_id,
             traceparent=traceparent,
         )
-        answer = await self.ask(frame, "acknowledged")
-        fields = json.loads(answer.body)
-        try:
-            return Acknowledgement(
-                thread_id=ThreadId(fields["thread_id"]),
-                run_id=RunId(fields["run_id"]),
-                request_id=RequestId(fields["request_id"]),
-                sequence=_number(answer, "sequence"),
-                answer=answer,
-            )
-        except (KeyError, ContextError) as error:
-            raise Unexpected("an acknowledged frame", answer) from error
+        return Acknowledgement.read(await self.ask(frame, "acknowledged"))
 
     async def ask(self, frame: Mapping[str, object], expected: str) -> Answer:
         """Sends a frame and gives the next frame that is no event, which must be of a type.
@@ -233,7 +219,7 @@ class WebSocketTestClient:
         """
         async with self._one_request:
             await self.send_text(text)
-            return await self._next_answer("any")
+            return await self._arrivals.answer("any", self._limit_seconds)
 
     async def collect_events(
         self,
@@ -246,31 +232,14 @@ class WebSocketTestClient:
             timeout: seconds to wait; also the end of it when `until` never holds.
             until: ends the wait early: a condition on the events so far, or the type of the last.
         """
-        done = until if callable(until) else _last_is(until)
-        try:
-            async with asyncio.timeout(timeout), self._arrived:
-                await self._arrived.wait_for(lambda: self.closed or done(self._events))
-        except TimeoutError:
-            pass
-        collected, self._events = self._events, []
-        return collected
+        return await self._arrivals.collect_events(timeout, until)
 
-    async def texts(self) -> AsyncIterator[str]:
+    def texts(self) -> AsyncIterator[str]:
         """Every frame of the connection as text, from the first one on, until it is closed.
 
         One reader takes them all; from then on `collect_events` finds no events.
         """
-        self._streaming = True
-        self._events.clear()
-        while texts := await self._take_texts():
-            for text in texts:
-                yield text
-
-    async def _take_texts(self) -> list[str]:
-        async with self._arrived:
-            await self._arrived.wait_for(lambda: self.closed or self._texts)
-            taken, self._texts = self._texts, []
-            return taken
+        return self._arrivals.texts()
 
     async def wait_closed(self, timeout: float) -> int:  # noqa: ASYNC109 -- as above
         """The code with which the connection is closed (1006: without one).
@@ -278,9 +247,7 @@ class WebSocketTestClient:
         Raises:
             TimeoutError: it is still open after so many seconds.
         """
-        async with asyncio.timeout(timeout), self._arrived:
-            await self._arrived.wait_for(lambda: self.closed)
-        return self.close_code or _NO_CLOSE_FRAME
+        return await self._arrivals.wait_closed(timeout)
 
     async def _open(self) -> None:
         try:
@@ -300,10 +267,10 @@ class WebSocketTestClient:
             raise Refused("UNKNOWN", "the handshake was refused", answer) from error
         except (OSError, InvalidHandshake, ConnectionClosed, TimeoutError) as error:
             raise Unanswered(f"no WebSocket at {self._url.partition('?')[0]}: {error!r}") from error
-        self._reader = asyncio.create_task(self._read(self._connection))
+        self._reader = asyncio.create_task(self._arrivals.read(self._connection))
         try:
             if self._token is not None:
-                first = _frame(
+                first = make_frame(
                     _AUTHENTICATION_FRAME, token=self._token, websocket_client_id=self._client_id
                 )
                 await self.send_json(first)
@@ -312,88 +279,9 @@ class WebSocketTestClient:
             closed_by_server = self.closed
             await self.close()
             if isinstance(error, Unanswered) and closed_by_server:
-                raise self._refusal() from error
+                raise refusal(self.close_code, self.close_reason) from error
             raise
         self.connection_id = str(json.loads(ready.body)["connection_id"])
 
-    def _refusal(self) -> Refused:
-        answer = Answer(str(self.close_code), self.close_reason.encode())
-        return Refused(_code_of(self.close_code), self.close_reason, answer)
-
-    async def _read(self, connection: ClientConnection) -> None:
-        try:
-            async for text in connection:
-                async with self._arrived:
-                    self._sort(text if isinstance(text, str) else text.decode("latin-1"))
-                    self._arrived.notify_all()
-        except ConnectionClosed:
-            pass
-        finally:
-            async with self._arrived:
-                self.close_code = connection.close_code or _NO_CLOSE_FRAME
-                self.close_reason = connection.close_reason or ""
-                self._arrived.notify_all()
-
-    def _sort(self, text: str) -> None:
-        self._texts.append(text)
-        frame = json.loads(text)
-        if frame["type"] not in EVENT_TYPES:
-            self._answers.append(text)
-            return
-        if not self._streaming:
-            self._events.append(frame)
-        thread_id = ThreadId(frame["thread_id"])
-        self._positions[thread_id] = max(self._positions.get(thread_id, 0), frame["sequence"])
-
-    async def _next_answer(self, expected: str) -> Answer:
-        try:
-            async with asyncio.timeout(self._limit_seconds), self._arrived:
-                await self._arrived.wait_for(lambda: self.closed or self._answers)
-        except TimeoutError as error:
-            raise Unanswered(f"no {expected} frame within {self._limit_seconds} s") from error
-        if not self._answers:
-            raise Unanswered(f"closed with {self.close_code}: {self.close_reason}")
-        text = self._answers.pop(0)
-        return Answer(str(json.loads(text)["type"]), text.encode())
-
     async def _answer(self, expected: str) -> Answer:
-        answer = await self._next_answer(expected)
-        frame = json.loads(answer.body)
-        if frame["type"] == "error":
-            raise Refused(str(frame["code"]), str(frame["message"]), answer)
-        if frame["type"] != expected:
-            raise Unexpected(f"a frame of type {expected}", answer)
-        return answer
-
-
-def _websocket_url(base_url: str, ticket: str | None, client_id: str | None) -> str:
-    scheme, _, rest = base_url.rstrip("/").partition("://")
-    url = f"{scheme.replace('http', 'ws')}://{rest}/ws"
-    if ticket is None:
-        return url
-    label = {} if client_id is None else {"client_id": client_id}
-    return f"{url}?{urlencode({'ticket': ticket, **label})}"
-
-
-def _frame(kind: str, **fields: object) -> Frame:
-    return {
-        "type": kind,
-        **{name: value for name, value in fields.items() if value is not None},
-    }
-
-
-def _number(answer: Answer, name: str) -> int:
-    value = json.loads(answer.body).get(name)
-    if type(value) is not int:
-        raise Unexpected(f"a whole number as {name}", answer)
-    return value
-
-
-def _last_is(kind: str | None) -> Callable[[list[Frame]], bool]:
-    return lambda events: kind is not None and bool(events) and events[-1]["type"] == kind
-
-
-def _code_of(close_code: int | None) -> str:
-    """The error that a close code stands for (4000 and HTTP's number)."""
-    codes = {4400: "INVALID_ARGUMENT", 4401: "UNAUTHENTICATED", 4403: "PERMISSION_DENIED"}
-    return codes.get(close_code or 0, "UNAVAILABLE" if close_code else "UNKNOWN")
+        return require_type(await self._arrivals.answer(expected, self._limit_seconds), expected)
