@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
 from integration.environment.programs import SERVICES, Programs
 from integration.environment.spans import SpanReceiver, receiving
-from tools.datastores import Datastores, PostgresServer, ValkeyServer
-from tools.datastores.names import Names
+from tools.datastores import (
+    Datastores,
+    ExternalDatastores,
+    Names,
+    Postgres,
+    Redis,
+    Servers,
+    external_servers,
+)
 from tools.local.credentials import Credentials
 from tools.local.system import CHEAP_PASSWORDS, Address, System, reserved_addresses
 from tools.processes import SupervisedProcess, Supervisor
@@ -25,6 +32,9 @@ class Environment:
     Everything listens on 127.0.0.1, at ports that stay the same when a process is restarted. On
     leaving, everything has ended, and only the logs are left, where a directory was given for them.
 
+    Where WATERTIGHT_POSTGRES_URL and WATERTIGHT_REDIS_URL are set, it runs on those servers, under
+    a run's name. Who stops its datastores or looks into their logs says that it must own them.
+
     Args:
         programs: what to run; by default what Bazel built.
         replicas: how many processes the backend has: `backend-1`, `backend-2` and so on.
@@ -32,6 +42,10 @@ class Environment:
         settings: further settings of a service, without the variables' prefix.
         durable: whether the datastores survive being killed, at the cost of speed.
         postgres_settings: PostgreSQL's own, which have the last word.
+        embedded: whether it must own its datastores; it does for `durable` or `postgres_settings`.
+
+    Raises:
+        ServerAddressError: one of the two variables is set alone, or cannot be read.
     """
 
     def __init__(
@@ -43,6 +57,7 @@ class Environment:
         settings: Mapping[str, Mapping[str, str]] | None = None,
         durable: bool = False,
         postgres_settings: Mapping[str, str] | None = None,
+        embedded: bool = False,
     ) -> None:
         if replicas < 1:
             raise ValueError(f"expected at least one backend replica, got {replicas}")
@@ -53,10 +68,12 @@ class Environment:
         self._settings = settings or {}
         self._durable = durable
         self._postgres_settings = postgres_settings or {}
+        owned = embedded or durable or postgres_settings is not None
+        self._external = None if owned else external_servers()
         self._cleanup = contextlib.ExitStack()
         self._addresses: dict[str, Address] = {}
         self._supervisor: Supervisor | None = None
-        self._datastores: Datastores | None = None
+        self._datastores: Servers | None = None
         self._spans: SpanReceiver | None = None
 
     async def __aenter__(self) -> Self:
@@ -76,23 +93,33 @@ class Environment:
 
     @property
     def supervisor(self) -> Supervisor:
-        """All processes: `postgres`, `valkey`, `auth`, `analytics`, `backend-1` and so on."""
+        """All processes: `auth`, `analytics`, `backend-1`, and datastores that are its own."""
         return _started(self._supervisor)
 
     @property
-    def postgres(self) -> PostgresServer:
+    def postgres(self) -> Postgres:
         """The database server; `.admin` is for observers."""
         return _started(self._datastores).postgres
 
     @property
-    def valkey(self) -> ValkeyServer:
+    def valkey(self) -> Redis:
         """The Redis server; `.admin` is for observers."""
         return _started(self._datastores).valkey
 
     @property
     def names(self) -> Names:
         """What the system's databases, roles and keys are called on the servers."""
-        return Names()
+        return _started(self._datastores).names
+
+    @property
+    def external(self) -> bool:
+        """Whether somebody else runs the datastores, whose logs cannot be seen from here then."""
+        return self._external is not None
+
+    @property
+    def datastore_processes(self) -> Sequence[SupervisedProcess]:
+        """The datastores' processes, where they are its own; none where somebody else runs them."""
+        return () if self.external else (self.postgres.process, self.valkey.process)
 
     @property
     def spans(self) -> SpanReceiver:
@@ -145,20 +172,23 @@ class Environment:
         return {name: self.supervisor[name] for name in self._addresses}
 
     async def control(self, name: str, action: Callable[[SupervisedProcess], _T]) -> _T:
-        """Acts on one process without blocking the loop: `SupervisedProcess.kill`, for instance."""
-        return await _in_thread(lambda: action(self.supervisor[name]))
+        """Acts on one process without blocking the loop: `SupervisedProcess.kill`, for instance.
+
+        Raises:
+            NotOursError: it is a server that somebody else runs.
+        """
+        datastores = {"postgres": self.postgres, "valkey": self.valkey}
+
+        def act() -> _T:
+            server = datastores.get(name)
+            return action(self.supervisor[name] if server is None else server.process)
+
+        return await _in_thread(act)
 
     def _start(self) -> None:
         self._spans = self._cleanup.enter_context(receiving())
         self._supervisor = self._cleanup.enter_context(Supervisor(self._log_directory))
-        self._datastores = self._cleanup.enter_context(
-            Datastores(
-                cluster=self.programs.cluster,
-                durable=self._durable,
-                supervisor=self._supervisor,
-                postgres_settings=self._postgres_settings,
-            )
-        )
+        self._datastores = self._start_datastores(self._supervisor)
         # The services first, while the datastores still answer them.
         self._cleanup.callback(self._supervisor.stop)
         processes = {
@@ -172,8 +202,21 @@ class Environment:
             addresses=self._addresses,
             settings={name: self._settings_of(name) for name in SERVICES},
         )
-        needed = ("postgres", "valkey")
+        needed = [process.name for process in self.datastore_processes]
         self._supervisor.start(*system.specifications(processes, depends_on=needed))
+
+    def _start_datastores(self, supervisor: Supervisor) -> Servers:
+        if self._external is not None:
+            migrations = self.programs.migrations()
+            external = ExternalDatastores(self._external, migrations, supervisor)
+            return self._cleanup.enter_context(external)
+        embedded = Datastores(
+            cluster=self.programs.cluster,
+            durable=self._durable,
+            supervisor=supervisor,
+            postgres_settings=self._postgres_settings,
+        )
+        return self._cleanup.enter_context(embedded)
 
     def _settings_of(self, service: str) -> dict[str, str]:
         cheap = CHEAP_PASSWORDS if service == "auth" else {}

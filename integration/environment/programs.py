@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
+from tools.datastores import ServiceMigration
 from tools.local.service import Command, Service
 
 SERVICES: Final = ("auth", "analytics", "backend")
@@ -42,6 +43,18 @@ class Programs:
                 )
         services = {folder.name: Service.read(folder) for folder in folders}
         return cls(cluster=cluster, services=services)
+
+    def migrations(self) -> list[ServiceMigration]:
+        """How each service's database is made on servers without a prepared cluster."""
+        return [
+            ServiceMigration(
+                name=name,
+                program=Path(service.migration[0]),
+                arguments=[str(argument) for argument in service.migration[1:]],
+                roles=[f"{name}_{role}" for role in service.database_roles if role != "service"],
+            )
+            for name, service in self.services.items()
+        ]
 
     def replacing(self, service: str, command: Command) -> Self:
         """The same with another program for one service."""

@@ -6,7 +6,14 @@ DatastoreError
 ├── PreparedClusterError   an archive that is no cluster of ours, or of another server's version
 ├── MigrationError         a service's migration program failed while its database was prepared
 ├── AdministrationError    the superuser's statement failed
-└── AclRuleError           an ACL rule that grants more than an exact list of commands
+├── AclRuleError           an ACL rule that grants more than an exact list of commands
+└── ExternalServerError    a server that somebody else runs, …
+    ├── ServerAddressError     … whose variable is missing, or says something else than where it is
+    ├── ServerUnreachableError … which does not answer
+    ├── ServerRefusedError     … which does not let us in, or not do what we need
+    ├── ServerUnsuitableError  … which is too old, or lacks something
+    ├── NotOursError           … which is not for us to stop or to look into
+    └── LeftOverError          … on which something of a run could not be removed
 """
 
 
@@ -55,3 +62,69 @@ class MigrationError(DatastoreError):
 
     def __str__(self) -> str:
         return f"the migration of service {self.service!r} failed: {self.reason}"
+
+
+class ExternalServerError(DatastoreError):
+    """Something about a server that somebody else runs. No message holds a password."""
+
+
+class ServerAddressError(ExternalServerError):
+    """A variable that names a server is missing, or malformed."""
+
+    def __init__(self, variable: str, expected: str) -> None:
+        super().__init__(variable, expected)
+        self.variable = variable
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{self.variable}: expected {self.expected}"
+
+
+class _ServerError(ExternalServerError):
+    """What was expected of a server, what came, and what to do."""
+
+    def __init__(self, server: str, *, expected: str, came: str, remedy: str) -> None:
+        super().__init__(server, expected, came, remedy)
+        self.server = server
+        self.expected = expected
+        self.came = came
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.server}: expected {self.expected}, got {self.came}: {self.remedy}"
+
+
+class ServerUnreachableError(_ServerError):
+    """Nothing answers there within the limit."""
+
+
+class ServerRefusedError(_ServerError):
+    """The password is wrong, or the user may not do what a run needs."""
+
+
+class ServerUnsuitableError(_ServerError):
+    """The server is too old, read-only, or lacks an extension."""
+
+
+class NotOursError(ExternalServerError):
+    """A test would stop, kill or read the log of a server that somebody else runs."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__(server)
+        self.server = server
+
+    def __str__(self) -> str:
+        return f"{self.server} is run by somebody else: whoever must own it takes an embedded one"
+
+
+class LeftOverError(ExternalServerError):
+    """Something of a run is still on a server."""
+
+    def __init__(self, server: str, run: str, what: str) -> None:
+        super().__init__(server, run, what)
+        self.server = server
+        self.run = run
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.server} still has {self.what} of run {self.run}: the next run removes it"

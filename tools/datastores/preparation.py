@@ -40,6 +40,7 @@ class ServiceMigration:
 
     name: str
     program: Path
+    arguments: Sequence[str] = ()
     roles: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,15 +95,35 @@ def _serving(cluster: Cluster, supervisor: Supervisor) -> Iterator[Administratio
 
 
 def _migrate(service: ServiceMigration, admin: Administration, supervisor: Supervisor) -> None:
+    url = admin.url(service.name, service_databases.owner_of(service.name))
+    run_migration(service, supervisor, url=url, database=service.name)
+
+
+def run_migration(
+    service: ServiceMigration, supervisor: Supervisor, *, url: str, database: str
+) -> None:
+    """Runs a service's migration program to its end.
+
+    Args:
+        service: whose program.
+        supervisor: what it is a process of, meanwhile.
+        url: of the database under its owner, for SQLAlchemy.
+        database: what the service's database is called on the server; its roles are called alike.
+
+    Raises:
+        MigrationError: the program failed, or took longer than two minutes.
+    """
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
-        "DATABASE_URL": admin.url(service.name, service_databases.owner_of(service.name)),
-        "SERVICE_DATABASE": service.name,
-        "SERVICE_ROLE": service_databases.service_role_of(service.name),
+        "DATABASE_URL": url,
+        "SERVICE_DATABASE": database,
+        "SERVICE_ROLE": service_databases.service_role_of(database),
         **service.env,
     }
     program = ProcessSpecification(
-        name=f"migrate-{service.name}", argv=[service.program.absolute()], env=environment
+        name=f"migrate-{service.name}",
+        argv=[service.program.absolute(), *service.arguments],
+        env=environment,
     )
     try:
         supervisor.run(program, _MIGRATION_LIMIT_SECONDS)

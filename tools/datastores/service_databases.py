@@ -54,6 +54,16 @@ def template_of(service: str) -> str:
     return f"{checked(service)}{_TEMPLATE_SUFFIX}"
 
 
+# Where the server is the system's own: a copy of files. It takes checkpoints, which on a server of
+# somebody else's would be everybody's.
+OWN_COPY = "STRATEGY FILE_COPY"
+# There, the same on every server: nothing of its template1, and sorted by code points.
+SHARED_CREATION = (
+    "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
+)
+SHARED_COPY = "STRATEGY WAL_LOG"
+
+
 def close_to_public(admin: Administration) -> None:
     """Takes from everybody what a new cluster grants; adds pg_stat_statements for the superuser."""
     admin.execute(
@@ -62,8 +72,13 @@ def close_to_public(admin: Administration) -> None:
         _REVOKE_LARGE_OBJECTS,
         "CREATE EXTENSION pg_stat_statements",
     )
+    close_database(admin, "template1")
+
+
+def close_database(admin: Administration, database: str) -> None:
+    """Takes from everybody what a database grants on its inside; copies of it inherit that."""
     admin.execute(
-        "REVOKE ALL ON SCHEMA public FROM PUBLIC", _REVOKE_LARGE_OBJECTS, database="template1"
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC", _REVOKE_LARGE_OBJECTS, database=database
     )
 
 
@@ -76,7 +91,7 @@ def create_login_role(admin: Administration, role: str) -> None:
 
 
 def create_service_database(
-    admin: Administration, service: str, login_roles: Sequence[str]
+    admin: Administration, service: str, login_roles: Sequence[str], *, creation: str = OWN_COPY
 ) -> None:
     """Roles and an empty database. The owner may log in, until `close_preparation`."""
     owner = owner_of(service)
@@ -84,7 +99,7 @@ def create_service_database(
     for role in login_roles:
         create_login_role(admin, role)
     admin.execute(
-        f"CREATE DATABASE {service} OWNER {owner} STRATEGY FILE_COPY",
+        f"CREATE DATABASE {service} OWNER {owner} {creation}",
         f"REVOKE ALL ON DATABASE {service} FROM PUBLIC",
         _grant_connect(service, login_roles),
     )
@@ -95,23 +110,25 @@ def create_service_database(
     )
 
 
-def close_preparation(admin: Administration, service: str) -> None:
+def close_preparation(admin: Administration, service: str, *, copy: str = OWN_COPY) -> None:
     """Ends a migration: the owner may no longer log in, and the template is made."""
     admin.execute(f"ALTER ROLE {owner_of(service)} NOLOGIN")
     template = template_of(service)
-    _copy(admin, service, template, f"ALTER DATABASE {template} IS_TEMPLATE true")
+    _copy(admin, service, template, f"ALTER DATABASE {template} IS_TEMPLATE true", copy)
 
 
-def copy_service_database(admin: Administration, service: str, name: str) -> None:
+def copy_service_database(
+    admin: Administration, service: str, name: str, *, copy: str = OWN_COPY
+) -> None:
     """An isolated copy of a service's migrated, empty database, open to the same login roles."""
     opened = f"ALTER DATABASE {checked(name)} ALLOW_CONNECTIONS true"
-    _copy(admin, template_of(service), name, opened)
+    _copy(admin, template_of(service), name, opened, copy)
 
 
-def create_empty_database(admin: Administration, name: str) -> None:
+def create_empty_database(admin: Administration, name: str, *, creation: str = OWN_COPY) -> None:
     """A database that belongs to the superuser and that no role may connect to yet."""
     admin.execute(
-        f"CREATE DATABASE {checked(name)} STRATEGY FILE_COPY",
+        f"CREATE DATABASE {checked(name)} {creation}",
         f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
     )
 
@@ -158,7 +175,7 @@ def set_passwords(admin: Administration, passwords: Iterable[tuple[str, str]]) -
         admin.execute(";".join(statements))
 
 
-def _copy(admin: Administration, source: str, name: str, then: str) -> None:
+def _copy(admin: Administration, source: str, name: str, then: str, copy: str) -> None:
     """Copies a database with its owner and its grants, before which nobody can connect to it."""
     # A copy inherits what is inside of the database, and not who may connect to it.
     rows = admin.fetch(
@@ -173,8 +190,7 @@ def _copy(admin: Administration, source: str, name: str, then: str) -> None:
     owner, roles = rows[0]["owner"], rows[0]["roles"]
     assert isinstance(roles, list)  # noqa: S101 - narrows the type
     admin.execute(
-        f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY OWNER {owner}"
-        " ALLOW_CONNECTIONS false",
+        f"CREATE DATABASE {name} TEMPLATE {source} {copy} OWNER {owner} ALLOW_CONNECTIONS false",
         f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
         _grant_connect(name, roles),
         then,

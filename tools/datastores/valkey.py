@@ -50,6 +50,24 @@ class ValkeyUser:
     password: str
 
 
+def checked_rules(name: str, rules: Sequence[str]) -> list[str]:
+    """The rules of a service's user, if they are exact and the name may be one's.
+
+    Raises:
+        AclRuleError: a rule grants a category, all keys, all channels or a password.
+        ValueError: the name is the administrator's, or none.
+    """
+    if not _NAME.fullmatch(name) or name in {_ADMIN, "default"}:
+        message = f"{name!r} is no name for a service's user"
+        raise ValueError(message)
+    for rule in rules:
+        selector = _SELECTOR.fullmatch(rule)
+        for part in (rule,) if selector is None else selector[1].split(" "):
+            if not _EXACT_RULE.fullmatch(part):
+                raise AclRuleError(name, rule)
+    return list(rules)
+
+
 class ValkeyServer:
     """One server with its own folder, port and users.
 
@@ -144,16 +162,9 @@ class ValkeyServer:
         with a key pattern still shows others' keys by SCAN and others' channels by PUBSUB.
         An existing user is replaced.
         """
-        if not _NAME.fullmatch(name) or name in {_ADMIN, "default"}:
-            message = f"{name!r} is no name for a service's user"
-            raise ValueError(message)
-        for rule in rules:
-            selector = _SELECTOR.fullmatch(rule)
-            for part in (rule,) if selector is None else selector[1].split(" "):
-                if not _EXACT_RULE.fullmatch(part):
-                    raise AclRuleError(name, rule)
         user = ValkeyUser(name, new_password())
-        self._administrate("ACL", "SETUSER", name, "reset", "on", acl_hash(user.password), *rules)
+        exact = checked_rules(name, rules)
+        self._administrate("ACL", "SETUSER", name, "reset", "on", acl_hash(user.password), *exact)
         self._administrate("ACL", "SAVE")  # to the file, for the next start
         self._passwords[name] = user.password
         return user

@@ -17,6 +17,8 @@ Command = tuple[str | Path, ...]
 class Service:
     """A service's program, what it may do in the datastores, and which settings it wants.
 
+    `migration` is the program that migrates its database, built where somebody needs it.
+
     `redis_rules` are ACL rules without user and password, with `${redis_namespace}` for what its
     system's keys begin with; none means that it does not use Redis.
     `database_roles` are login roles `<name>_<role>` of its own database. `settings` and
@@ -25,6 +27,7 @@ class Service:
 
     name: str
     command: Command
+    migration: Command
     redis_rules: Sequence[str]
     database_roles: Sequence[str]
     settings: Mapping[str, str]
@@ -40,7 +43,8 @@ class Service:
         local = json.loads((folder / "local.json").read_text())
         return cls(
             name=folder.name,
-            command=_command(folder),
+            command=_command(folder, "service", "main"),
+            migration=_command(folder, "migrate", "migrate"),
             redis_rules=tuple(access["redis_rules"]),
             database_roles=tuple(access["database_roles"]),
             settings=local["settings"],
@@ -48,8 +52,8 @@ class Service:
         )
 
 
-def _command(folder: Path) -> Command:
-    built = folder / "service"
+def _command(folder: Path, program: str, module: str) -> Command:
+    built = folder / program
     if built.exists():
         return (built.absolute(),)
     path = os.pathsep.join(sys.path)
@@ -58,5 +62,5 @@ def _command(folder: Path) -> Command:
         f"PYTHONPATH={path}",
         sys.executable,
         "-m",
-        f"services.{folder.name}.main",
+        f"services.{folder.name}.{module}",
     )

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from tools.datastores import Datastores, ValkeyServer
-from tools.datastores.names import Names
+from tools.datastores import Names, Redis, Servers
 from tools.local.credentials import Credentials
 from tools.local.service import Service
 from tools.processes import ProcessSpecification, ReadyLine, SpecificationError, reserve_port
@@ -68,7 +67,7 @@ class System:
     have the last word.
     """
 
-    datastores: Datastores
+    datastores: Servers
     credentials: Credentials
     addresses: Mapping[str, Address] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -149,13 +148,14 @@ def variables(
     return {f"{PREFIX}{name}": value for name, value in everything.items()}
 
 
-def redis_url(valkey: ValkeyServer, service: Service, names: Names | None = None) -> str:
+def redis_url(valkey: Redis, service: Service, names: Names | None = None) -> str:
     """Redis under the service's own user, which is made with the service's rules if need be."""
     try:
         return valkey.url(service.name)
     except KeyError:
         rules = redis_rules(service, names or Names())
-        return valkey.url(valkey.add_user(service.name, rules).name)
+        valkey.add_user(service.name, rules)
+        return valkey.url(service.name)
 
 
 def redis_rules(service: Service, names: Names) -> list[str]:
@@ -172,7 +172,7 @@ def redis_rules(service: Service, names: Names) -> list[str]:
         raise SpecificationError(message) from error
 
 
-def _datastore_settings(datastores: Datastores, service: Service) -> dict[str, str]:
+def _datastore_settings(datastores: Servers, service: Service) -> dict[str, str]:
     settings = {}
     for role in service.database_roles:
         name = "POSTGRES_URL" if role == "service" else f"{role.upper()}_POSTGRES_URL"

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from tools.datastores import Datastores
+from tools.datastores import Servers
 from tools.local.credentials import Credentials
 from tools.local.service import Service
 from tools.local.system import CHEAP_PASSWORDS, System, reserved_addresses
@@ -57,7 +57,7 @@ class RunningServices:
         self.front = front
 
     @property
-    def datastores(self) -> Datastores:
+    def datastores(self) -> Servers:
         """What they run on."""
         return self.system.datastores
 
@@ -122,7 +122,7 @@ _Running = TypeVar("_Running", bound=RunningServices)
 @contextmanager
 def running_services(
     kind: type[_Running],
-    datastores: Datastores,
+    datastores: Servers,
     processes: Mapping[str, Service],
     *,
     front: str,
