@@ -33,6 +33,7 @@ PACKAGES = [
     "tools/datastores",
     "tools/local",
     "tools/processes",
+    "tools/test_runner",
 ]
 
 def sources():

@@ -60,6 +60,7 @@ ROOMS = {
     # It starts services, by their files; it imports none.
     "tools/local": ["tools/datastores", "tools/processes"],
     "tools/processes": [],
+    "tools/test_runner": ["tools/build"],
 }
 
 # What tests, and programs that run one service on a developer's machine, may import besides.
