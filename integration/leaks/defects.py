@@ -18,6 +18,21 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         service="backend",
     ),
     Defect(
+        name="depth-unlimited",
+        description="nobody counts how deep a chain of calls is",
+        service="analytics",
+    ),
+    Defect(
+        name="forgotten-parent",
+        description="a hop forgets which request it was made for, and how deep it is",
+        service="backend",
+    ),
+    Defect(
+        name="hop-scopes",
+        description="a hop asks for all that its caller may do, and hands it on",
+        service="backend",
+    ),
+    Defect(
         name="outbox-forgets",
         description="usage is forgotten once Redis has taken it, before analytics has it",
         service="backend",
@@ -28,13 +43,48 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         service="backend",
     ),
     Defect(
+        name="session-cache-miss",
+        description="a session that Redis does not remember is taken for one that never was",
+        service="backend",
+    ),
+    Defect(
+        name="session-in-process",
+        description="each process remembers by itself which run a thread is in, and asks nobody",
+        service="backend",
+    ),
+    Defect(
+        name="session-key",
+        description="the key of a remembered session lacks the thread",
+        service="backend",
+    ),
+    Defect(
+        name="span-context",
+        description="a span says the context of the operation before it",
+        service="analytics",
+    ),
+    Defect(
+        name="stream-run",
+        description="the stream's carrier keeps the run that somebody was in first",
+        service="backend",
+    ),
+    Defect(
         name="subscription-outlives",
         description="who left a thread, or logged out, is sent its events all the same",
         service="backend",
     ),
     Defect(
+        name="trusted-header",
+        description="the edge takes the request and the depth that a caller claims",
+        service="backend",
+    ),
+    Defect(
         name="unbounded-buffer",
         description="whatever a client does not read is kept in the server's memory for it",
+        service="backend",
+    ),
+    Defect(
+        name="unchecked-run",
+        description="a message continues whatever run it names, whether or not its thread has it",
         service="backend",
     ),
     Defect(
