@@ -61,8 +61,12 @@ async def _send(environment: Environment, session: Session, thread_id: ThreadId)
             await client.request_agent(thread_id, f"message {number}")
 
 
+def _stream(environment: Environment) -> str:
+    return f"{environment.names.redis_namespace}:stream:usage"
+
+
 def _held(environment: Environment) -> int:
-    length = environment.valkey.admin.xlen("wt:stream:usage")
+    length = environment.valkey.admin.xlen(_stream(environment))
     assert isinstance(length, int)
     return length
 
@@ -76,6 +80,6 @@ def _counted(environment: Environment) -> int:
 
 
 def _unread(environment: Environment) -> int:
-    groups = environment.valkey.admin.xinfo_groups("wt:stream:usage")
+    groups = environment.valkey.admin.xinfo_groups(_stream(environment))
     assert isinstance(groups, list)
     return sum(int(group["lag"] or 0) + int(group["pending"]) for group in groups)

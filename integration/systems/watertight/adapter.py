@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import platform
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
@@ -47,7 +48,11 @@ class WatertightAdapter:
     """Drives a running `Environment`; make one with `open_watertight`."""
 
     def __init__(
-        self, environment: Environment, connections: SharedConnections, admin: Redis
+        self,
+        environment: Environment,
+        connections: SharedConnections,
+        admin: Redis,
+        configuration: Mapping[str, str],
     ) -> None:
         limit_seconds = describe({}).operation_limit_seconds
         self._environment = environment
@@ -60,7 +65,7 @@ class WatertightAdapter:
         self._passwords: dict[Scope, str] = {}
         self._administrators: frozenset[Scope] = frozenset()
         self._issue: Callable[[Issued], None] = lambda _: None
-        self._description = describe(_configuration(environment))
+        self._description = describe(configuration)
 
     @property
     def description(self) -> SystemDescription:
@@ -108,8 +113,8 @@ class WatertightAdapter:
     async def watch(self) -> AsyncIterator[AsyncIterator[Observation]]:
         """Sees everything that is published, every entry of a stream, and every figure."""
         sources = (
-            observe_published(self._admin),
-            follow_streams(self._admin),
+            observe_published(self._admin, self._environment.names),
+            follow_streams(self._admin, self._environment.names),
             self._metrics.follow(),
         )
         async with merged(*sources) as seen:
@@ -121,9 +126,10 @@ class WatertightAdapter:
             dsn = self._environment.postgres.admin.dsn(database)
             async for observation in observe_rows(database, dsn):
                 yield observation
-        async for observation in observe_keys(self._admin):
+        names = self._environment.names
+        async for observation in observe_keys(self._admin, names):
             yield observation
-        async for observation in observe_streams(self._admin):
+        async for observation in observe_streams(self._admin, names):
             yield observation
         administrators = {
             str(user): scope.at(Level.TENANT)
@@ -131,7 +137,7 @@ class WatertightAdapter:
             if scope in self._administrators
         }
         environment = self._environment
-        datastores = (environment.postgres.process, environment.valkey.process)
+        datastores = environment.datastore_processes
         for process in (*environment.service_processes.values(), *datastores):
             for observation in observe_log(process.name, process.log_path, administrators):
                 yield observation
@@ -177,14 +183,29 @@ async def open_watertight(environment: Environment) -> AsyncIterator[WatertightA
     admin = Redis.from_url(environment.valkey.admin_url)
     try:
         async with SharedConnections(environment, limit_seconds) as connections:
-            yield WatertightAdapter(environment, connections, admin)
+            configuration = await asyncio.to_thread(_configuration, environment)
+            yield WatertightAdapter(environment, connections, admin, configuration)
     finally:
         await admin.aclose()
 
 
 def _configuration(environment: Environment) -> dict[str, str]:
     return {
+        "datastores": _datastores(environment),
         "backend replicas": str(len(environment.backend_urls)),
         "python": platform.python_version(),
         "machine": platform.platform(),
     }
+
+
+def _datastores(environment: Environment) -> str:
+    """Which servers, whose they are, and what of them was not looked at."""
+    (row,) = environment.postgres.admin.fetch("select current_setting('server_version') as version")
+    facts: Any = environment.valkey.admin.info("server")
+    name, version = "Redis", facts["redis_version"]
+    if "valkey_version" in facts:
+        name, version = "Valkey", facts["valkey_version"]
+    servers = f"PostgreSQL {str(row['version']).partition(' ')[0]}, {name} {version}"
+    if environment.external:
+        return f"{servers}, run by somebody else: their own logs were not observed"
+    return f"{servers}, started for this audit"

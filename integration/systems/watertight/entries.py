@@ -13,17 +13,24 @@ from contracts.context.carriers.confirmation import Confirmation, read_confirmat
 from contracts.context.carriers.entry import read_entry
 from contracts.context.carriers.trace import TRACEPARENT_KEY, read_traceparent
 from integration.audit import Channel, Observation
+from integration.environment import Names
 
-USAGE_STREAM: Final = "wt:stream:usage"
-DEAD_LETTERS: Final = f"{USAGE_STREAM}:dead"
-CONFIRMATIONS: Final = f"{USAGE_STREAM}:stored"
+_CONFIRMATIONS: Final = ":stored"
+_SUFFIXES: Final = ("", ":dead", _CONFIRMATIONS)
+_OWN_SERVER: Final = Names()
 _BLOCK_MILLISECONDS: Final = 500
 _BATCH: Final = 500
 
 
-async def follow_streams(redis: Redis) -> AsyncIterator[Observation]:
+def usage_stream(names: Names = _OWN_SERVER) -> str:
+    """What the usage stream is called on the server."""
+    return f"{names.redis_namespace}:stream:usage"
+
+
+async def follow_streams(redis: Redis, names: Names = _OWN_SERVER) -> AsyncIterator[Observation]:
     """Every entry from the first one on, as it is added; a consumer may remove it afterwards."""
-    positions: dict[Any, Any] = dict.fromkeys((USAGE_STREAM, DEAD_LETTERS, CONFIRMATIONS), "0")
+    streams = [f"{usage_stream(names)}{suffix}" for suffix in _SUFFIXES]
+    positions: dict[Any, Any] = dict.fromkeys(streams, "0")
     while True:
         found: Any = await redis.xread(positions, count=_BATCH, block=_BLOCK_MILLISECONDS)
         for raw, batch in found:
@@ -33,9 +40,9 @@ async def follow_streams(redis: Redis) -> AsyncIterator[Observation]:
                 yield _observation(stream, fields)
 
 
-async def observe_streams(redis: Redis) -> AsyncIterator[Observation]:
-    """Every entry that is in a stream, of whatever name."""
-    async for raw in redis.scan_iter(count=1000, _type="stream"):
+async def observe_streams(redis: Redis, names: Names = _OWN_SERVER) -> AsyncIterator[Observation]:
+    """Every entry that is in a stream, of whatever name; on a shared server, of the run's."""
+    async for raw in redis.scan_iter(match=names.redis_pattern, count=1000, _type="stream"):
         first = "-"
         while True:
             batch: Any = await redis.xrange(raw, min=first, count=_BATCH)
@@ -49,7 +56,7 @@ async def observe_streams(redis: Redis) -> AsyncIterator[Observation]:
 def _observation(stream: str, fields: Mapping[bytes, bytes]) -> Observation:
     source = f"redis: {stream}"
     try:
-        if stream == CONFIRMATIONS:
+        if stream.endswith(_CONFIRMATIONS):
             return _confirmation(read_confirmation(fields), fields, source)
         context, entry = read_entry(fields)
     except ContextError:

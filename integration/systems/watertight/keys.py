@@ -11,16 +11,19 @@ from redis.asyncio import Redis
 
 from contracts.context.keys import decode_parts
 from integration.audit import Channel, Observation
+from integration.environment import Names
 
 # `contracts.context.keys`: namespace, kind, tenant, user, thread, look-up, names.
 _SCOPE_PARTS: Final = {2: "tenant", 3: "user", 4: "thread"}
-_KEY: Final = re.compile(r"wt:[a-z]+:(?=\d+:|-)")
+_SERVICE: Final = re.compile(r"[a-z]+:(?=\d+:|-)")
+_OWN_SERVER: Final = Names()
 _VALUE_FIELDS: Final = {"tenant_id": "tenant", "user_id": "user", "thread_id": "thread"}
 
 
-def scope_of_key(key: str) -> dict[str, str]:
+def scope_of_key(key: str, names: Names = _OWN_SERVER) -> dict[str, str]:
     """Whose a key or a channel name says that it is; nobody's where it is not of our encoding."""
-    if (match := _KEY.match(key)) is None:
+    root = f"{names.redis_namespace}:"
+    if not key.startswith(root) or (match := _SERVICE.match(key, len(root))) is None:
         return {}
     parts = decode_parts(key[match.end() :]) or ()
     return {
@@ -30,16 +33,16 @@ def scope_of_key(key: str) -> dict[str, str]:
     }
 
 
-async def observe_keys(redis: Redis) -> AsyncIterator[Observation]:
-    """Every key but the streams, with its whole value."""
-    async for raw in redis.scan_iter(count=1000):
+async def observe_keys(redis: Redis, names: Names = _OWN_SERVER) -> AsyncIterator[Observation]:
+    """Every key but the streams, with its whole value; on a shared server, of the run's keys."""
+    async for raw in redis.scan_iter(match=names.redis_pattern, count=1000):
         key = raw.decode("utf-8", "backslashreplace")
         answer: Any = await redis.type(raw)
         kind = answer.decode()
         if kind == "stream":
             continue
         value = await _value(redis, raw, kind)
-        attribution = scope_of_key(key) or _scope_of_value(value)
+        attribution = scope_of_key(key, names) or _scope_of_value(value)
         yield Observation(
             Channel.REDIS_KEYS,
             f"{key} = {value}",
@@ -50,17 +53,17 @@ async def observe_keys(redis: Redis) -> AsyncIterator[Observation]:
         )
 
 
-async def observe_published(redis: Redis) -> AsyncIterator[Observation]:
+async def observe_published(redis: Redis, names: Names = _OWN_SERVER) -> AsyncIterator[Observation]:
     """Every message that is published from now on, whoever listens."""
     pubsub: Any = redis.pubsub()
     async with pubsub as listener:
-        await listener.psubscribe("*")
+        await listener.psubscribe(names.redis_pattern)
         async for message in listener.listen():
             if message["type"] != "pmessage":
                 continue
             channel = message["channel"].decode("utf-8", "backslashreplace")
             payload = message["data"].decode("utf-8", "backslashreplace")
-            attribution = scope_of_key(channel)
+            attribution = scope_of_key(channel, names)
             yield Observation(
                 Channel.REDIS_PUBSUB,
                 f"{channel} = {payload}",

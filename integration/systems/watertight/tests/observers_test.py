@@ -19,16 +19,17 @@ from contracts.context import (
 from contracts.context.carriers.entry import make_usage_entry, write_entry
 from integration.audit import Channel, Observation
 from integration.systems.watertight.entries import (
-    CONFIRMATIONS,
-    DEAD_LETTERS,
-    USAGE_STREAM,
     observe_streams,
+    usage_stream,
 )
 from integration.systems.watertight.keys import observe_keys, observe_published
 from integration.systems.watertight.rows import observe_rows
 from tools.datastores import PostgresServer, ValkeyServer
 from watertight.events.v1.usage_pb2 import UsageEvent
 
+STREAM = usage_stream()
+DEAD_LETTERS = f"{STREAM}:dead"
+CONFIRMATIONS = f"{STREAM}:stored"
 NOW = datetime.now(UTC)
 CONTEXT = UserExecutionContext(
     tenant_id=TenantId("tenant"),
@@ -93,13 +94,13 @@ async def test_stream_entries_and_dead_letters_are_seen(redis: Redis) -> None:
     event = UsageEvent(usage_id="usage", thread_id="thread", run_id="run")
     entry = make_usage_entry(CONTEXT, event, f"00-{TRACE}-{'b' * 16}-01", NOW)
     for name, value in write_entry(entry).items():
-        await command(redis, "XADD", USAGE_STREAM, "*", name, value)
+        await command(redis, "XADD", STREAM, "*", name, value)
     await command(redis, "XADD", DEAD_LETTERS, "*", "reason", "malformed")
 
     seen = {each.source: each async for each in observe_streams(redis)}
 
     expected = {**OWNER, "run": "run", "request": "request", "trace": TRACE}
-    assert expected == seen[f"redis: {USAGE_STREAM}"].attribution
+    assert expected == seen[f"redis: {STREAM}"].attribution
     assert () == seen[f"redis: {DEAD_LETTERS}"].allowed
 
 
