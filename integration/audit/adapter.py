@@ -75,6 +75,9 @@ class Outcome:
     mentions: tuple[str, ...] = ()
     """Identifiers that the caller itself sent, such as the made-up one of an absent object: their
     echo is no leak, and twin probes are compared without them."""
+    session: str = ""
+    """The session that a write opened, or that another operation continued: the system's own name
+    for it, such as a run's identifier. A thread has one at a time, that of its last write."""
 
     @classmethod
     def ok(
@@ -85,6 +88,7 @@ class Outcome:
         issued: Iterable[Issued] = (),
         readings: Iterable[Reading] = (),
         mentions: Iterable[str] = (),
+        session: str = "",
     ) -> "Outcome":
         """The system acknowledged it."""
         return cls(
@@ -94,6 +98,7 @@ class Outcome:
             tuple(issued),
             tuple(readings),
             tuple(mentions),
+            session,
         )
 
     @classmethod

@@ -10,6 +10,7 @@ from integration.audit.findings import FindingLog
 from integration.audit.ledger import Ledger, OperationEntry, Sighting
 from integration.audit.oracles.aggregates import Aggregates
 from integration.audit.oracles.attribution import Attribution
+from integration.audit.oracles.continuity import Continuity
 from integration.audit.oracles.delivery import Delivery
 from integration.audit.oracles.existence import Existence
 from integration.audit.oracles.lifecycle import Lifecycle
@@ -69,7 +70,7 @@ class Examination:
             self._provenance,
             *(
                 oracle(self.ledger, self.findings)
-                for oracle in (Attribution, Delivery, Aggregates, Existence, Lifecycle)
+                for oracle in (Attribution, Delivery, Aggregates, Existence, Lifecycle, Continuity)
             ),
         )
         # Most of a history is observations: only who looks at each of them is called for each.

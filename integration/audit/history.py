@@ -131,6 +131,7 @@ class HistoryWriter:
             "time": self.time(),
         }
         _add_set(fields, "mentions", [_checked(each, str) for each in outcome.mentions])
+        _add_set(fields, "session", _checked(outcome.session, str))
         if outcome.observations:
             fields["observations"] = [self._observation(each) for each in outcome.observations]
         if outcome.readings:

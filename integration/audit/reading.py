@@ -159,6 +159,7 @@ class _RecordReader:
             observations=tuple(map(self._observation, fields.get("observations", ()))),
             readings=tuple(map(self._reading, fields.get("readings", ()))),
             mentions=tuple(fields.get("mentions", ())),
+            session=_text(fields.get("session", "")),
         )
 
     def _reading(self, row: list[Any]) -> Reading:

@@ -68,6 +68,7 @@ class Completed(NamedTuple):
     observations: tuple[Observation, ...] = ()
     readings: tuple[Reading, ...] = ()
     mentions: tuple[str, ...] = ()
+    session: str = ""
 
 
 class Subscribed(NamedTuple):

@@ -95,7 +95,7 @@ OPERATIONS: Final = (
     _read("resume", Channel.WEBSOCKET, THOUGHTS),
     _own("threads", Channel.HTTP, OperationKind.READ, THREADS),
     _own("threads_grpc", Channel.GRPC, OperationKind.READ),
-    OperationPlan("open_session", Channel.HTTP, OperationKind.READ, Level.THREAD),
+    OperationPlan("open_session", Channel.HTTP, OperationKind.READ, Level.THREAD, weight=3),
     OperationPlan("thread_usage", Channel.HTTP, OperationKind.AGGREGATE, Level.THREAD),
     OperationPlan("thread_usage_grpc", Channel.GRPC, OperationKind.AGGREGATE, Level.THREAD),
     OperationPlan("thread_usage_direct", Channel.HTTP, OperationKind.AGGREGATE, Level.THREAD),

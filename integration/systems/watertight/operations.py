@@ -156,7 +156,7 @@ class Operations:
             Issued("request", given.request_id, call.scope),
         ]
         seen = whole(Channel.WEBSOCKET, given.answer, "backend: request_agent")
-        return Outcome.ok("acknowledged", seen, issued=issued)
+        return Outcome.ok("acknowledged", seen, issued=issued, session=given.run_id)
 
     async def _resume(self, call: Call, token: str, thread_id: ThreadId) -> Outcome:
         """A new connection that asks for everything that it has missed, from the first event."""
@@ -210,9 +210,8 @@ class Operations:
         backend = self._connections.backend(call, token)
         session = await backend.open_session(thread_id, traceparent=call.traceparent)
         seen = whole(Channel.HTTP, session.answer, "backend: open_session")
-        return Outcome.ok(
-            session.answer.status, seen, issued=[Issued("run", session.run_id, call.scope)]
-        )
+        issued = [Issued("run", session.run_id, call.scope)]
+        return Outcome.ok(session.answer.status, seen, issued=issued, session=session.run_id)
 
     async def _thread_usage(self, call: Call, token: str, thread_id: ThreadId) -> Outcome:
         backend = self._connections.backend(call, token)
@@ -247,7 +246,8 @@ def _message(call: Call) -> str:
 def _sent(call: Call, channel: Channel, sent: SentMessage) -> Outcome:
     issued = [Issued("run", sent.message.run_id, call.scope)]
     source = f"backend: send_message by {channel}"
-    return Outcome.ok(sent.answer.status, whole(channel, sent.answer, source), issued=issued)
+    seen = whole(channel, sent.answer, source)
+    return Outcome.ok(sent.answer.status, seen, issued=issued, session=sent.message.run_id)
 
 
 def _threads(channel: Channel, listed: Threads) -> Outcome:
