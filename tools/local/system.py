@@ -75,7 +75,10 @@ class System:
     def specifications(
         self, processes: Mapping[str, Service], *, depends_on: Sequence[str] = ()
     ) -> list[ProcessSpecification]:
-        """How to start these processes, by name: each after those of the services before its own.
+        """How to start these processes, by name: each after those whose addresses it has to be told.
+
+        Where all addresses are known before, all start side by side, and each is healthy once those
+        that it needs have answered it.
 
         Gives every service its user in Redis.
 
@@ -86,7 +89,11 @@ class System:
         specifications = []
         earlier: dict[str, Service] = {}
         for name, service in processes.items():
-            needed = [other for other, its in earlier.items() if its.name != service.name]
+            needed = [
+                other
+                for other, its in earlier.items()
+                if its.name != service.name and other not in self.addresses
+            ]
             specifications.append(self._specification(name, service, [*depends_on, *needed]))
             earlier[name] = service
         return specifications
