@@ -18,9 +18,34 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         service="backend",
     ),
     Defect(
+        name="context-unchecked",
+        description="a hop believes the context beside its token, whatever the token says",
+        service="analytics",
+    ),
+    Defect(
+        name="contended-lock",
+        description="one message at a time, and who finds another at work looks again later",
+        service="backend",
+    ),
+    Defect(
+        name="debug-listener",
+        description="a port for debugging is open on every address of the machine",
+        service="backend",
+    ),
+    Defect(
         name="depth-unlimited",
         description="nobody counts how deep a chain of calls is",
         service="analytics",
+    ),
+    Defect(
+        name="entry-unjudged",
+        description="the stream's consumer works under any context that it can read",
+        service="analytics",
+    ),
+    Defect(
+        name="expired-accepted",
+        description="an access token is good for ever",
+        service="backend",
     ),
     Defect(
         name="forgotten-parent",
@@ -31,6 +56,11 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         name="hop-scopes",
         description="a hop asks for all that its caller may do, and hands it on",
         service="backend",
+    ),
+    Defect(
+        name="look-before-verify",
+        description="a session is looked up before its token is verified",
+        service="auth",
     ),
     Defect(
         name="outbox-forgets",
