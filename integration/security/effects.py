@@ -43,16 +43,27 @@ _BACKGROUND_COMMANDS: Final = {
     "xtrim": "the stream's consumer trims",
     "info": "this observer",
 }
+_REFUSALS: Final = "watertight_refusals_total"
+_REQUESTS: Final = "watertight_requests_total"
+_ENTRIES: Final = "watertight_stream_entries_total"
+_COUNTED: Final = (_REFUSALS, _REQUESTS, _ENTRIES)
 _HEARTBEAT: Final = "watertight.auth.v1.AuthService/ListRevocations"
 # Calls between services that come by themselves, or before it is known who calls.
 _BACKGROUND_CALLS: Final = {
     _HEARTBEAT: "every process asks twice a second which sessions ended",
     "watertight.auth.v1.AuthService/GetKeys": "the keys that credentials are verified with",
 }
+_ROLES: Final = (
+    "analytics_service",
+    "auth_revocations",
+    "auth_service",
+    "backend_relay",
+    "backend_service",
+)
 _STATEMENTS: Final = """
     SELECT rolname AS role, query, sum(calls)::bigint AS calls
     FROM pg_stat_statements JOIN pg_roles ON pg_roles.oid = userid
-    WHERE rolcanlogin AND NOT rolsuper
+    WHERE rolname = ANY($1::text[])
     GROUP BY rolname, query
 """
 
@@ -62,13 +73,14 @@ class Effects:
     """Counts so far, or between two looks.
 
     `statements` is by role and text, `commands` by name, `calls` by the process that was asked and
-    the operation, `refusals` by process, channel and code.
+    the operation, `refusals` by process, channel and code, `entries` of the stream by their end.
     """
 
     statements: Counter[tuple[str, str]]
     commands: Counter[str]
     calls: Counter[tuple[str, str]]
     refusals: Counter[tuple[str, str, str]]
+    entries: Counter[str]
 
     def since(self, before: Self) -> Self:
         """What came since an earlier look."""
@@ -77,6 +89,7 @@ class Effects:
             self.commands - before.commands,
             self.calls - before.calls,
             self.refusals - before.refusals,
+            self.entries - before.entries,
         )
 
     @property
@@ -116,22 +129,29 @@ async def look(environment: Environment) -> Effects:
         "analytics": environment.analytics_url,
         **dict(zip(environment.replica_names, environment.backend_urls, strict=True)),
     }
+    roles = {environment.names.role(role): role for role in _ROLES}
+    fetch = environment.postgres.admin.fetch
     async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
         rows, stats, *pages = await asyncio.gather(
-            asyncio.to_thread(environment.postgres.admin.fetch, _STATEMENTS),
+            asyncio.to_thread(fetch, _STATEMENTS, sorted(roles)),
             asyncio.to_thread(environment.valkey.admin.info, "commandstats"),
             *(client.get(f"{url}/metrics") for url in processes.values()),
         )
-    statements = Counter({(str(r["role"]), str(r["query"])): int(str(r["calls"])) for r in rows})
+    statements = Counter(
+        {(roles[str(r["role"])], str(r["query"])): int(str(r["calls"])) for r in rows}
+    )
     calls: Counter[tuple[str, str]] = Counter()
     refusals: Counter[tuple[str, str, str]] = Counter()
+    entries: Counter[str] = Counter()
     for process, page in zip(processes, pages, strict=True):
         for name, labels, value in _samples(page.raise_for_status().text):
-            if name == "watertight_requests_total":
+            if name == _REQUESTS:
                 calls[process, labels["operation"]] += int(value)
-            elif name == "watertight_refusals_total":
+            elif name == _REFUSALS:
                 refusals[process, labels["channel"], labels["code"]] += int(value)
-    return Effects(statements, _commands(stats), calls, refusals)
+            elif name == _ENTRIES:
+                entries[labels["outcome"]] += int(value)
+    return Effects(statements, _commands(stats), calls, refusals, entries)
 
 
 async def settled(environment: Environment) -> Effects:
@@ -166,7 +186,9 @@ def _commands(stats: Any) -> Counter[str]:
 
 
 def _samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    families: Any = text_string_to_metric_families(page)
+    # A page is long, and read hundreds of times.
+    lines = [line for line in page.splitlines() if line.startswith(_COUNTED)]
+    families: Any = text_string_to_metric_families("\n".join([*lines, ""]))
     for family in families:
         for sample in family.samples:
             yield sample.name, sample.labels, sample.value

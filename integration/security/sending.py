@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -14,55 +15,89 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 Pairs = Sequence[tuple[str, str | bytes]]
-Send = Callable[[Pairs], Awaitable[str]]
 
 _LIMIT_SECONDS: Final = 10.0
+_ABNORMAL: Final = "1006"  # RFC 6455, section 7.4.1
+UNTYPED: Final = "untyped"
+"""The code of an HTTP error that is none of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer: its code, and all else that came with it, as text."""
+
+    code: str
+    text: str = ""
+
+
+Send = Callable[[Pairs], Awaitable[Said]]
 
 
 def over_http(url: str, method: str, path: str, body: object = None) -> Send:
-    """Sends headers to a route; the answer is the error's code."""
+    """Sends headers to a route; the answer's code is the error's."""
 
-    async def send(pairs: Pairs) -> str:
+    async def send(pairs: Pairs) -> Said:
         headers: Any = list(pairs)
         async with httpx.AsyncClient(trust_env=False, timeout=_LIMIT_SECONDS) as client:
             answer = await client.request(method, f"{url}{path}", headers=headers, json=body)
-        if answer.is_success:
-            return "OK"
-        code: str = answer.json()["error"]["code"]
-        return code
+        text = f"{answer.headers.multi_items()} {answer.text}"
+        return Said("OK" if answer.is_success else _error_code(answer), text)
 
     return send
+
+
+def _error_code(answer: httpx.Response) -> str:
+    try:
+        error = answer.json()["error"]
+        typed = error["code"].isupper() and error["message"] and error["request_id"]
+        return str(error["code"]) if typed else UNTYPED
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return UNTYPED
 
 
 def over_grpc(target: str, path: str, message: bytes) -> Send:
-    """Sends metadata to a method; the answer is the status."""
+    """Sends metadata to a method; the answer's code is the status."""
 
-    async def send(pairs: Pairs) -> str:
+    async def send(pairs: Pairs) -> Said:
         async with grpc.aio.insecure_channel(target) as channel:
             method: Any = channel.unary_unary(path)
             try:
-                await method(message, metadata=tuple(pairs), timeout=_LIMIT_SECONDS)
+                answer = await method(message, metadata=tuple(pairs), timeout=_LIMIT_SECONDS)
             except grpc.aio.AioRpcError as error:
-                return error.code().name
-        return "OK"
+                metadata = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+                return Said(error.code().name, f"{metadata} {error.details()}")
+        return Said("OK", answer.decode("latin-1"))
 
     return send
 
 
-async def over_websocket(url: str, first: str | None, query: str = "", origin: Any = None) -> str:
-    """Sends a first frame, or none; the answer is the close code, or HTTP's status."""
+async def over_websocket(
+    url: str, first: Sequence[str] = (), query: str = "", origin: Any = None
+) -> Said:
+    """Sends frames, each after the answer to the one before; the last answer's code.
+
+    That is a close code, HTTP's status, the code of an error frame, or else the frame's type.
+    """
     target = f"{url.replace('http', 'ws', 1)}/ws{query}"
+    heard: list[str] = []
     try:
         async with connect(target, origin=origin, proxy=None) as connection:
-            if first is not None:
-                await connection.send(first)
-            async with asyncio.timeout(_LIMIT_SECONDS):
-                frame = await connection.recv()
-            return str(json.loads(frame)["type"])
+            if query:
+                first = ("", *first)  # a ticket is answered without being asked
+            for frame in first:
+                if frame:
+                    await connection.send(frame)
+                async with asyncio.timeout(_LIMIT_SECONDS):
+                    heard.append(str(await connection.recv()))
     except InvalidStatus as error:
-        return str(error.response.status_code)
+        body = (error.response.body or b"").decode("latin-1")
+        return Said(str(error.response.status_code), f"{error.response.headers} {body}")
     except ConnectionClosed as error:
-        return "1006" if error.rcvd is None else str(error.rcvd.code)
+        if error.rcvd is None:
+            return Said(_ABNORMAL, " ".join(heard))
+        return Said(str(error.rcvd.code), " ".join((*heard, error.rcvd.reason)))
+    answer = json.loads(heard[-1])
+    return Said(str(answer.get("code", answer["type"])), " ".join(heard))
 
 
 def bearer(token: str) -> tuple[str, str]:

@@ -1,11 +1,11 @@
-"""Two people of two tenants, and the credentials with which each may speak."""
+"""Whoever sends bad input, and the credentials with which each may speak."""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 from contracts.context import (
     RequestId,
@@ -18,7 +18,9 @@ from contracts.context import (
 )
 from integration.clients.results import Session
 from integration.environment import Environment
+from integration.fixtures.principals import Person, Principals
 from integration.security.forgeries import forged
+from integration.security.inputs import MARKER
 from services.runtime.auth_client import AuthClient as Workload
 from watertight.analytics.v1.analytics_pb2 import RecordUsageRequest
 
@@ -27,13 +29,58 @@ RUN: Final = RunId("run-1")
 
 
 @dataclass(frozen=True, slots=True)
+class People:
+    """A tenant that nobody else uses: its administrator, a member, and the member's thread."""
+
+    principals: Principals
+    administrator: Person
+    member: Person
+    thread_id: ThreadId
+
+    @classmethod
+    async def settled_in(cls, principals: Principals) -> Self:
+        """Makes everybody."""
+        member = await principals.user()
+        administrator = await principals.administrator(member.tenant)
+        return cls(principals, administrator, member, await principals.thread(member))
+
+    async def token_of(self, person: Person) -> str:
+        """A fresh access token: a suite may last longer than one."""
+        return (await self.session_of(person)).access_token
+
+    async def session_of(self, person: Person) -> Session:
+        """A further session of somebody."""
+        again = await self.principals.log_in(person.tenant, person.login_name, person.password)
+        return again.session
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """Two people of two tenants, the thread of the first, and how to speak for each."""
 
     environment: Environment
+    people: People
     mine: Session
     theirs: Session
-    thread_id: ThreadId
+
+    @classmethod
+    async def set_for(cls, environment: Environment, mine: People, theirs: People) -> Self:
+        """Logs in the members of both."""
+        sessions = [await each.session_of(each.member) for each in (mine, theirs)]
+        return cls(environment, mine, *sessions)
+
+    @property
+    def thread_id(self) -> ThreadId:
+        """The first one's thread."""
+        return self.people.thread_id
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What no refusal may say: who anybody is, and by what she is known."""
+        sessions = (self.mine, self.theirs)
+        whose = {text for each in sessions for text in (each.tenant_id, each.user_id)}
+        tokens = {text for each in sessions for text in (each.access_token, each.refresh_token)}
+        return frozenset({*whose, *tokens, self.thread_id, MARKER})
 
     @property
     def key(self) -> str:
@@ -47,7 +94,7 @@ class Stage:
         return forged(self.mine.access_token, self.key, iat=past - 300, exp=past)
 
     def context(self, whose: Session, *scopes: Scope) -> UserExecutionContext:
-        """A context in my thread, or one of that name, for half a minute."""
+        """A context in my thread, or one of that name, for 45 s, less than its token."""
         now = datetime.now(UTC)
         return UserExecutionContext(
             tenant_id=TenantId(whose.tenant_id),
@@ -58,7 +105,7 @@ class Stage:
             operation_depth=0,
             scopes=frozenset(scopes or {Scope.USAGE_READ, Scope.USAGE_WRITE}),
             issued_at=now,
-            expires_at=now + timedelta(seconds=20),
+            expires_at=now + timedelta(seconds=45),
         )
 
     async def exchanged(

@@ -4,16 +4,17 @@ from collections.abc import AsyncIterator
 import pytest
 
 from integration.environment import Environment
+from integration.fixtures.principals import Principals
 from integration.security.judging import harm, lines_that_quote
-from integration.security.people import People, settle_in
+from integration.security.stage import People
 
 pytest_plugins = ["integration.fixtures.plugin"]
 
 
 @pytest.fixture(scope="session")
-def people(environment: Environment) -> People:
+def people(principals: Principals) -> People:
     """A tenant with an administrator, a member, and the member's thread."""
-    return asyncio.run(settle_in(environment))
+    return asyncio.run(People.settled_in(principals))
 
 
 @pytest.fixture(autouse=True)

@@ -18,12 +18,11 @@ from contracts.context import (
     UserId,
 )
 from contracts.context.carriers.hop import WORKLOAD_TOKEN_KEY, write_hop
-from integration.clients.auth import AuthClient
 from integration.environment import Environment
 from integration.security.descriptors import PLAIN, Method, bad_messages, methods, plain_message
 from integration.security.inputs import MARKER
 from integration.security.judging import quoted_or_inside
-from integration.security.people import People, token_of
+from integration.security.stage import People
 from services.runtime.auth_client import AuthClient as Workload
 from services.runtime.workload import make_workload_token
 
@@ -95,15 +94,12 @@ def targets(environment: Environment) -> dict[str, str]:
 
 async def credential(environment: Environment, people: People, service: str) -> Metadata:
     """What gets a call past the boundary of a service's methods."""
-    token = await token_of(environment, people.member)
+    session = await people.session_of(people.member)
     if service == "backend":
-        return (("authorization", f"Bearer {token}"),)
+        return (("authorization", f"Bearer {session.access_token}"),)
     secret = environment.credentials.workload_secrets["backend"]
     if service == "auth":
         return ((WORKLOAD_TOKEN_KEY, make_workload_token("backend", secret, datetime.now(UTC))),)
-    async with AuthClient(environment.auth_url) as auth:
-        person = people.member
-        session = await auth.log_in(person.tenant, person.login_name, person.password)
     now = datetime.now(UTC)
     context = UserExecutionContext(
         tenant_id=TenantId(session.tenant_id),

@@ -10,7 +10,7 @@ import pytest
 from integration.environment import Environment
 from integration.security.inputs import HOSTILE_TEXTS, MARKER, Schemas, bad_documents
 from integration.security.judging import http_faults
-from integration.security.people import People, token_of
+from integration.security.stage import People
 
 TOO_LARGE_BYTES = 100_000
 TOO_LARGE = 413
@@ -131,7 +131,7 @@ async def credential(environment: Environment, people: People, route: Route) -> 
     else:
         needs_head = route.path.startswith("/users") or "totals" in route.path
         person = people.administrator if needs_head else people.member
-        token = await token_of(environment, person)
+        token = await people.token_of(person)
     return {"authorization": f"Bearer {token}"}
 
 

@@ -1,106 +1,123 @@
+"""Refused contexts touch nothing, on every channel: the table of `refusals`, driven."""
+
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from contracts.context.carriers.entry import write_entry
 from contracts.context.carriers.hop import write_hop
-from integration.clients.auth import AuthClient
-from integration.clients.results import Session
 from integration.environment import Environment
+from integration.fixtures.principals import Principals
 from integration.security.effects import heard, look, settled
-from integration.security.people import People, Person, settle_in
-from integration.security.refusals import (
-    RECORD_USAGE,
-    SEND_MESSAGE,
-    Case,
-    over_edges,
-    over_hops,
-    over_websockets,
-    over_workloads,
-)
-from integration.security.sending import (
-    Pairs,
-    Send,
-    bearer,
-    over_grpc,
-    over_http,
-    over_websocket,
-)
-from integration.security.stage import Stage
+from integration.security.refusals import Case, Channel, Fault, unfilled
+from integration.security.refusals_at_edges import SEND_MESSAGE, over_edges
+from integration.security.refusals_of_entries import good_entry, over_stream
+from integration.security.refusals_of_hops import RECORD_USAGE, over_hops, over_workloads
+from integration.security.refusals_of_websockets import over_first_frames, over_tickets
+from integration.security.sending import Pairs, Send, bearer, over_grpc, over_http
+from integration.security.stage import People, Stage
+from services.runtime.streams import usage_stream
+from tools.processes.waiting import wait_until
 from watertight.backend.v1.backend_pb2 import SendMessageRequest
 
-TYPED = {"UNAUTHENTICATED", "PERMISSION_DENIED", "INVALID_ARGUMENT"}
-# A stranger's connection is closed with these, or not opened.
-CLOSED = {"4400", "4401", "1009", "403"}
+pytestmark = [pytest.mark.integration, pytest.mark.real_services]
+
+
+@pytest.fixture(scope="session")
+def others(principals: Principals) -> People:
+    """Somebody else's tenant."""
+    return asyncio.run(People.settled_in(principals))
 
 
 @pytest.fixture
-async def stage(environment: Environment, people: People) -> Stage:
+async def stage(environment: Environment, people: People, others: People) -> Stage:
     """Both logged in."""
-    others = await settle_in(environment)
-
-    async def log_in(person: Person) -> Session:
-        async with AuthClient(environment.auth_url) as auth:
-            return await auth.log_in(person.tenant, person.login_name, person.password)
-
-    mine, theirs = await log_in(people.member), await log_in(others.member)
-    return Stage(environment, mine, theirs, people.thread_id)
+    return await Stage.set_for(environment, people, others)
 
 
-async def refused_without_effect(
-    environment: Environment, cases: Sequence[Case], codes: set[str]
-) -> list[str]:
-    """Sends each; gives what was wrong: no refusal, not counted once, or something touched."""
+async def cases_on(stage: Stage, *channels: Channel) -> list[Case]:
+    """The whole table, or the cases of these channels."""
+    hop = await stage.exchanged(stage.mine, stage.context(stage.mine))
+    cases = [
+        *over_edges(stage, hop),
+        *await over_hops(stage),
+        *over_workloads(stage),
+        *over_first_frames(stage, hop),
+        *over_stream(stage),
+    ]
+    if not channels or Channel.TICKET in channels:
+        cases += await over_tickets(stage)
+    return [case for case in cases if not channels or case.channel in channels]
+
+
+async def faults_of(stage: Stage, cases: Sequence[Case]) -> list[str]:
+    """Sends each; gives what was wrong: the code, a quotation, the count, or something touched."""
     faults = []
-    first = await settled(environment)
-    before = first
+    before = await settled(stage.environment)
     for case in cases:
-        code = await case.send()
-        after = await look(environment)
+        said = await case.send()
+        after = await look(stage.environment)
         change = after.since(before)
         before = after
-        if code not in codes:
-            faults.append(f"{case.what}: {code}")
+        if said.code != case.code:
+            faults.append(f"{case.what}: {said.code} instead of {case.code}")
+        faults += [f"{case.what}: says {word:.40}" for word in stage.secrets if word in said.text]
         counted = [process for process, _, _ in change.refusals.elements()]
+        counted += ["analytics" for _ in change.entries.elements()]
         if counted != [case.asked]:
-            faults.append(f"{case.what}: counted as {dict(change.refusals)}")
-        faults += [f"{case.what}: {each}" for each in change.touched(case.asked)]
+            faults.append(f"{case.what}: counted as {change.refusals} {change.entries}")
+        touched = tuple(change.touched(case.asked))
+        if touched != case.leaves:
+            faults.append(f"{case.what}: left {touched} instead of {case.leaves}")
     # What would have come late, such as by the outbox and the stream, has come by now.
-    late = (await heard(environment, before)).since(before)
+    late = (await heard(stage.environment, before)).since(before)
     faults += [f"late: {each}" for each in late.touched()]
-    faults += [f"late: counted {each}" for each in late.refusals]
+    faults += [f"late: counted {each}" for each in (*late.refusals, *late.entries)]
     return faults
 
 
-async def test_refusals_at_the_edges_touch_nothing(stage: Stage) -> None:
-    """A bad Bearer token is refused and counted once, and nothing else happens anywhere."""
-    hop = await stage.exchanged(stage.mine, stage.context(stage.mine))
-    cases = list(over_edges(stage, hop))
+@pytest.mark.parametrize("channel", Channel, ids=lambda channel: channel.name.lower())
+async def test_refusals_touch_nothing(stage: Stage, channel: Channel) -> None:
+    """Each fault gets its agreed code, is counted once, quotes nobody, and nothing else happens."""
+    cases = await cases_on(stage, channel)
 
-    assert [] == await refused_without_effect(stage.environment, cases, TYPED)
-    assert 70 < len(cases)
-
-
-async def test_refusals_of_hops_touch_nothing(stage: Stage) -> None:
-    """A context that its token does not carry is refused and counted once, before any statement."""
-    cases = await over_hops(stage)
-
-    assert [] == await refused_without_effect(stage.environment, cases, TYPED)
-    assert 20 < len(cases)
+    assert [] == await faults_of(stage, cases)
+    assert cases
 
 
-async def test_refusals_of_workloads_touch_nothing(stage: Stage) -> None:
-    """Who is no service of ours, or asks for more than a user may, gets no token and no look-up."""
-    cases = list(over_workloads(stage))
+async def test_table_is_complete(stage: Stage) -> None:
+    """On every channel every fault is tried, or it is said why it cannot occur there."""
+    cases = await cases_on(stage)
 
-    assert [] == await refused_without_effect(stage.environment, cases, TYPED)
+    assert [] == unfilled(cases)
+    assert ["stream entry: expired is not tried"] == unfilled(
+        case for case in cases if (case.channel, case.fault) != (Channel.STREAM, Fault.EXPIRED)
+    )
 
 
-async def test_refusals_of_websockets_touch_nothing(stage: Stage) -> None:
-    """A stranger's connection ends with a documented code, counted once, and no look-up."""
-    hop = await stage.exchanged(stage.mine, stage.context(stage.mine))
-    cases = list(over_websockets(stage, hop))
+async def test_bad_entries_hold_up_no_good_one(stage: Stage) -> None:
+    """After the dead letters the next good entry is stored, under its own context."""
+    stream = usage_stream(stage.environment.names.redis_namespace)
+    (bad, *_) = await cases_on(stage, Channel.STREAM)
+    entry = good_entry(stage, stage.context(stage.mine))
+    await bad.send()
+    admin: Any = stage.environment.valkey.admin
+    await asyncio.to_thread(admin.xadd, stream, write_entry(entry))
+    rows: list[dict[str, object]] = []
 
-    assert [] == await refused_without_effect(stage.environment, cases, CLOSED)
+    def stored() -> bool:
+        rows[:] = stage.environment.postgres.admin.fetch(
+            "SELECT tenant_id, user_id FROM usage_events WHERE usage_id = $1",
+            entry.event.usage_id,
+            database="analytics",
+        )
+        return bool(rows)
+
+    await asyncio.to_thread(wait_until, stored)
+
+    assert [{"tenant_id": stage.mine.tenant_id, "user_id": stage.mine.user_id}] == rows
 
 
 @pytest.mark.parametrize(
@@ -148,23 +165,12 @@ async def test_what_is_served_is_seen(
     }
     asked, send, pairs = sends[way]
     before = await settled(environment)
-    code = await send(pairs)
+    said = await send(pairs)
     change = (await settled(environment)).since(before)
 
-    assert "OK" == code
+    assert "OK" == said.code
     assert roles == change.roles
     assert not change.refusals
     touched = change.touched(asked)
     assert called == {each.split(" ")[3].rstrip(":") for each in touched if " call to " in each}
     assert bool(called) == any("command " in each for each in touched), touched
-
-
-async def test_admitted_websocket_is_seen(stage: Stage) -> None:
-    """A ticket is taken from Redis; what is well formed and unknown must be looked for, too."""
-    before = await settled(stage.environment)
-    code = await over_websocket(stage.environment.backend_url, None, f"?ticket={'a' * 43}")
-    change = (await look(stage.environment)).since(before)
-
-    assert "4401" == code
-    assert ["1 command getdel"] == change.touched("backend-1")
-    assert [("backend-1", "websocket", "UNAUTHENTICATED")] == list(change.refusals.elements())

@@ -10,7 +10,7 @@ from integration.clients.websocket import WebSocketTestClient
 from integration.environment import Environment
 from integration.security.inputs import MARKER, Schemas, bad_documents
 from integration.security.judging import quoted_or_inside
-from integration.security.people import People, token_of
+from integration.security.stage import People
 
 # With what one frame may end a connection, and why: of what the service documents no more. Not
 # among them: 1001 and 1013 (the server's state, no answer to a frame), 1008 (a flood of frames
@@ -92,7 +92,7 @@ async def test_backend_declares_its_frames(environment: Environment) -> None:
 async def test_every_bad_frame_is_refused(environment: Environment, people: People) -> None:
     """Each field of each frame, with every kind of value that it is not."""
     found = await frames(environment)
-    talker = Talker(environment, await token_of(environment, people.member))
+    talker = Talker(environment, await people.token_of(people.member))
     for kind, schema in found.items():
         if kind == AUTHENTICATE:
             continue
@@ -170,7 +170,7 @@ async def test_other_sites_scripts_are_refused(
     environment: Environment, people: People, origin: str
 ) -> None:
     """An origin that is not allowed gets no connection, whatever its token."""
-    token = await token_of(environment, people.member)
+    token = await people.token_of(people.member)
     with pytest.raises(Refused) as refused:
         async with WebSocketTestClient(
             token=token, base_url=environment.backend_url, origin=origin
