@@ -55,7 +55,8 @@ LEAKS: Final = (
         source="amfs, pull request 363",
         mechanism=(
             "the scope is set for the session instead of the transaction, and where a user only "
-            "reads not until she writes, to save the round trip"
+            "reads not until she writes, to save the round trip; so does the pool, which gives "
+            "connections back as they are"
         ),
         service="backend",
         anomalies=("cross-tenant-read", "cross-user-read"),

@@ -2,7 +2,9 @@
 
 The scope is bound in SQLAlchemy's `begin` event with `set_config(…, true)`, which Postgres itself
 takes back at the transaction's end, however that comes. Row-level security compares with it
-(`services.runtime.policies`). A cancelled statement discards its connection.
+(`services.runtime.policies`). A cancelled statement discards its connection. One that is given back
+forgets what outlives a transaction, so that the next scope finds no cursor and no setting of the
+last one's.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
 from contracts.context import SESSION_SCOPE, DataScope, SessionScopeConflict
 from services.runtime.errors import OutcomeUnknown, Unavailable
@@ -29,6 +32,7 @@ from services.runtime.postgres_errors import (
 
 _SCOPE_OPTION: Final = "watertight_scope"
 _MILLISECONDS: Final = 1000
+_RESET_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,15 @@ def _translate(context: ExceptionContext) -> Exception | None:
             context.is_disconnect = True  # SQLAlchemy does not know each of asyncpg's words for it
             return _ConnectionLost()
     return typed
+
+
+def forget_session(connection: Any, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
+    """Leaves the next scope nothing that outlives a transaction: held cursors, settings, channels.
+
+    Where this fails the pool closes the connection.
+    """
+    if state.asyncio_safe and not state.terminate_only:
+        connection.run_async(lambda driver: driver.reset(timeout=_RESET_SECONDS))
 
 
 class _ConnectionLost(Unavailable):
@@ -134,6 +147,7 @@ class Database:
         )
         event.listen(self._engine.sync_engine, "begin", _bind_at_begin)
         event.listen(self._engine.sync_engine, "handle_error", _translate)
+        event.listen(self._engine.sync_engine, "reset", forget_session)
 
     @asynccontextmanager
     async def transaction(self, scope: DataScope) -> AsyncIterator[AsyncSession]:

@@ -141,13 +141,17 @@ async def test_nobody_sees_another_scope(probe: Probe, pool_size: int, seed: int
 async def test_session_level_scope_is_noticed(
     probe: Probe, pool_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same check finds a scope that is bound to the session and outlives its transaction."""
+    """The same check finds a scope that is bound to the session and outlives its transaction.
+
+    The pool must let it: else giving the connection back ends what is left.
+    """
 
     def bind_to_the_session(connection: Connection, scope: DataScope) -> None:
         for name, value in scope.settings().items():
             connection.exec_driver_sql("select set_config($1, $2, false)", (name, value))
 
     monkeypatch.setattr(postgres, "bind_scope", bind_to_the_session)
+    monkeypatch.setattr(postgres, "forget_session", lambda *_: None)
     tally = await _run(probe, pool_size, 1)
 
     assert [] != tally.foreign
@@ -167,6 +171,7 @@ async def test_remembered_scope_is_noticed(probe: Probe, monkeypatch: pytest.Mon
             connection.exec_driver_sql("select 1")
 
     monkeypatch.setattr(postgres, "bind_scope", bind_once)
+    monkeypatch.setattr(postgres, "forget_session", lambda *_: None)
     tally = await _run(probe, 1, 1)
 
     assert [] != [seen for seen in tally.foreign if not seen.startswith("no scope")]

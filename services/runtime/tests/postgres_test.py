@@ -114,6 +114,28 @@ async def test_connection_without_a_scope_is_refused(database: Database) -> None
             await connection.execute(text("select 1"))
 
 
+async def test_connection_given_back_keeps_nothing_of_its_session(database: Database) -> None:
+    """Settings of the session, held cursors and channels end with who had the connection."""
+    async with database.transaction(thread_scope()) as session:
+        for leave in (
+            "set timezone = 'Asia/Tokyo'",
+            "select set_config('app.tenant_id', 'left', false)",
+            "declare held cursor with hold for select 1",
+            "listen news",
+        ):
+            await session.execute(text(leave))
+    async with database.transaction(DataScope.login("name")) as session:
+        left = await session.execute(
+            text(
+                "select current_setting('timezone'),"
+                " (select count(*) from pg_cursors where is_holdable),"
+                " (select count(*) from pg_listening_channels())"
+            )
+        )
+
+        assert ("UTC", 0, 0) == tuple(left.one())
+
+
 async def test_savepoint_keeps_the_scope(database: Database) -> None:
     """Rolling back to a savepoint neither drops the scope nor restores another."""
     async with database.transaction(thread_scope()) as session:
