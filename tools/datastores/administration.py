@@ -26,7 +26,7 @@ class Administration:
     """
 
     def __init__(self, socket_folder: Path, port: int) -> None:
-        self._socket_folder = socket_folder
+        self.socket_folder = socket_folder
         self._port = port
 
     def execute(self, *statements: str, database: str = "postgres") -> None:
@@ -57,7 +57,7 @@ class Administration:
         return f"postgresql+asyncpg://{role}@/{database}?{self._query()}"
 
     def _query(self) -> str:
-        return f"host={quote(str(self._socket_folder))}&port={self._port}"
+        return f"host={quote(str(self.socket_folder))}&port={self._port}"
 
     def _run(
         self,

@@ -66,7 +66,6 @@ def check_server(admin: ExternalAdministration) -> None:
     """
     try:
         (facts,) = admin.fetch(_FACTS)
-        (libraries,) = admin.fetch("select current_setting('shared_preload_libraries') as names")
     except AdministrationError as error:
         raise _translated(error.__cause__) from None
     if facts["superuser"] is not True:
@@ -92,6 +91,7 @@ def check_server(admin: ExternalAdministration) -> None:
             came="a standby",
             remedy=f"name the primary in {POSTGRES_VARIABLE}",
         )
+    (libraries,) = admin.fetch("select current_setting('shared_preload_libraries') as names")
     loaded = [name.strip() for name in str(libraries["names"]).split(",")]
     if not facts["available"] or _STATISTICS not in loaded:
         raise ServerUnsuitableError(
@@ -129,6 +129,7 @@ def _translated(cause: BaseException | None) -> Exception:
         cause,
         asyncpg.InvalidPasswordError
         | asyncpg.InvalidAuthorizationSpecificationError
+        | asyncpg.InsufficientPrivilegeError
         | asyncpg.InvalidCatalogNameError,
     ):
         return ServerRefusedError(

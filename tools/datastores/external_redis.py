@@ -124,10 +124,7 @@ class ExternalRedis:
         self._refuse()
 
     def strangers(self) -> list[str]:
-        """The users whom somebody else's connections are logged in as, one for each connection.
-
-        Figures of the whole server speak for a run only where there are none.
-        """
+        """See `servers.Redis`. Whoever comes by `admin_url` is no stranger."""
         own = f"{self._names.redis_user('')}"
         return [
             client["user"]

@@ -5,6 +5,7 @@ The same statements end a run and clean up after one that was killed.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from typing import Final
@@ -63,13 +64,14 @@ def remove_from_postgres(admin: Administration, names: Names) -> None:
     if observer in databases:
         _forget_statistics(admin, names, observer)
     for name in databases:
-        admin.execute(
+        _attempt(
+            admin,
             f'ALTER DATABASE "{name}" IS_TEMPLATE false',
             f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
         )
     for kind, name in things:
         if kind == "role":
-            admin.execute(f'DROP ROLE IF EXISTS "{name}"')
+            _attempt(admin, f'DROP ROLE IF EXISTS "{name}"')
     if left := _of(admin, names):
         what = ", ".join(f"{kind} {name}" for kind, name in left)
         raise LeftOverError("PostgreSQL", names.run, what)
@@ -86,6 +88,12 @@ def _remove_abandoned(admin: Administration, names: Names) -> bool:
         time.sleep(_POLL_SECONDS)
     remove_from_postgres(admin, names)
     return True
+
+
+def _attempt(admin: Administration, *statements: str) -> None:
+    """One thing that cannot be removed keeps no other; it is told at the end."""
+    with contextlib.suppress(AdministrationError):
+        admin.execute(*statements)
 
 
 def _forget_statistics(admin: Administration, names: Names, observer: str) -> None:

@@ -116,6 +116,13 @@ class Redis(_Server, Protocol):
         """A user with a new password who may do exactly what the rules say."""
         ...
 
+    def strangers(self) -> Sequence[str]:
+        """The users whom somebody else's connections are logged in as, one for each connection.
+
+        Figures of the whole server speak for a system only where there are none.
+        """
+        ...
+
     def url(self, user: str, database: int = 0) -> str:
         """What ``redis.from_url`` takes. Raises KeyError for an unknown user."""
         ...

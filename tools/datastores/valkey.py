@@ -177,6 +177,10 @@ class ValkeyServer:
         password = quote(self._passwords[user], safe="")
         return f"redis://{user}:{password}@{self.host}:{self.port}/{database}"
 
+    def strangers(self) -> Sequence[str]:
+        """Nobody: the passwords are known here alone."""
+        return ()
+
     def restart(self) -> None:
         """Stops the server in order, and starts it on the same port with the same users."""
         self.process.restart()
