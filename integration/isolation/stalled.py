@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -59,6 +60,27 @@ class Stalled:
         """The code that the server's log says it ended this connection with, once it has."""
         await until(lambda: self._ended(log), limit_seconds)
         return self._ended(log)[0]
+
+    async def read(self, number: int, limit_seconds: float) -> list[Event]:
+        """Reads again, until so many events have come.
+
+        Raises:
+            TimeoutError: they did not come in time.
+            ConnectionClosed: the server has cut this socket off.
+        """
+        self._connection.transport.resume_reading()
+        async with asyncio.timeout(limit_seconds):
+            return [event_of(json.loads(await self._connection.recv())) for _ in range(number)]
+
+    async def ping(self, limit_seconds: float) -> str:
+        """The type of the frame that comes next, after a ping.
+
+        Raises:
+            TimeoutError, ConnectionClosed: none came.
+        """
+        await self._connection.send(json.dumps({"type": "ping"}))
+        async with asyncio.timeout(limit_seconds):
+            return str(json.loads(await self._connection.recv())["type"])
 
     async def read_rest(self) -> list[Event]:
         """What had reached this side before the end, in order."""

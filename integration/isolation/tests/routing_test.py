@@ -14,7 +14,7 @@ from integration.clients.backend_grpc import BackendGrpcClient
 from integration.clients.websocket import WebSocketTestClient
 from integration.environment import Environment
 from integration.fixtures.principals import Principals
-from integration.isolation.hearing import Stage, settle
+from integration.isolation.hearing import HEARING_SECONDS, Stage, settle
 from integration.isolation.stalled import memory_bytes, stalled
 
 pytest_plugins = ["integration.fixtures.plugin"]
@@ -29,6 +29,8 @@ LONG_MESSAGES = 50
 # All of it in every stalled socket's buffer would be 24 MB.
 GROWTH_BYTES = 10 * 1024 * 1024
 CUT_OFF_SECONDS = 20.0
+# More than the buffers hold, and so few that they are said long before somebody is cut off.
+PAUSED_MESSAGES = 10
 
 
 @pytest.fixture
@@ -237,6 +239,23 @@ async def test_slow_consumers_cost_little_and_miss_nothing(stage: Stage) -> None
     assert hers.events == read + resumed.heard
     assert hers.events == quick.heard
     assert his.events == others.heard
+
+
+async def test_consumer_that_reads_again_in_time_has_missed_nothing(stage: Stage) -> None:
+    """What was written while it did not read comes once and in order, and the socket stays open."""
+    anna = await stage.principals.user()
+    thread, other = [await stage.conversation(anna) for _ in range(2)]
+    async with stalled(stage.environment, thread, 1) as (slow,), stage.listening(other) as ear:
+        await asyncio.gather(thread.say(*[LONG] * PAUSED_MESSAGES), other.say("1"))
+        read = await slow.read(len(thread.events), HEARING_SECONDS)
+        await thread.say("after")
+        read += await slow.read(5, HEARING_SECONDS)
+        await settle(ear)
+        answer = await slow.ping(HEARING_SECONDS)
+
+    assert thread.events == read
+    assert other.events == ear.heard
+    assert "pong" == answer
 
 
 async def test_known_thread_answers_a_stranger_as_none_does(stage: Stage) -> None:
