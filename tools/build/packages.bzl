@@ -17,6 +17,7 @@ PACKAGES = [
     "integration/fixtures",
     "integration/isolation",
     "integration/leaks",
+    "integration/performance",
     "integration/propagation",
     "integration/resilience",
     "integration/security",
