@@ -35,7 +35,7 @@ from services.runtime.errors import InvalidArgument, from_error
 from services.runtime.grpc_request import MALFORMED_REQUEST, read_request
 from services.runtime.grpc_standard import BoundStandardServices
 from services.runtime.http_boundary import BoundaryMissing
-from services.runtime.logging import error_fields, service_logger
+from services.runtime.logging import context_logger, error_fields, service_logger
 from services.runtime.metrics import DURATIONS, IN_FLIGHT, REQUESTS, refuse
 from services.runtime.readiness import Readiness, RememberedReadiness
 from services.runtime.telemetry import Operation, Telemetry
@@ -211,6 +211,10 @@ class _Method:
                     response = await self._handler(request, call)
                 answer = response.SerializeToString()
             except Exception as error:  # noqa: BLE001 -- every failure becomes a typed status
+                if operation.context is not None:
+                    # Known though refused, such as for a scope that the caller lacks.
+                    log = context_logger(operation.context, operation.trace.trace_id)
+                    request_id = operation.context.request_id
                 refusal = from_error(error)
                 code, message = refusal.code, refusal.message
                 operation.fail(refusal)

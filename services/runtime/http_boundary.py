@@ -29,7 +29,7 @@ from services.runtime.boundaries import Boundaries, Pairs
 from services.runtime.calls import EdgeCall, PublicCall, new_id
 from services.runtime.errors import InvalidArgument, ResourceExhausted, TooLarge
 from services.runtime.http_errors import REQUEST_ID_HEADER, error_response, from_http_error
-from services.runtime.logging import error_fields, service_logger
+from services.runtime.logging import context_logger, error_fields, service_logger
 from services.runtime.metrics import DURATIONS, IN_FLIGHT, REQUESTS, refuse
 from services.runtime.strict_json import parse_json
 from services.runtime.telemetry import Operation, Telemetry
@@ -194,6 +194,10 @@ class _Exchange:
                     async with asyncio.timeout(REQUEST_SECONDS):
                         response = await self._handle(boundary, handler, pairs, operation)
             except Exception as error:  # noqa: BLE001 -- every failure becomes a typed answer
+                if (context := operation.context) is not None:
+                    # Known though refused, such as for a scope that the caller lacks.
+                    self._log = context_logger(context, operation.trace.trace_id)
+                    self._request_id = context.request_id
                 response = self._refuse(error, operation)
             finally:
                 IN_FLIGHT.labels("http").dec()

@@ -53,11 +53,15 @@ class Operation:
             f"{found.trace_id:032x}", f"{found.span_id:016x}", int(found.trace_flags)
         )
         """What this operation's own calls continue."""
+        self.context: UserExecutionContext | None = None
+        """The last that was bound; none as long as nobody knows who calls."""
 
     def bind(self, context: UserExecutionContext) -> None:
         """Says on the span that this is its context; absent identifiers are left as they are."""
         for name, value in log_fields(context).items():
             self._span.set_attribute(f"watertight.{name}", value)
+        self._span.set_attribute("watertight.scopes", " ".join(sorted(context.scopes)))
+        self.context = context
 
     def fail(self, error: ServiceError) -> None:
         """Says how the operation ended, by its status alone."""

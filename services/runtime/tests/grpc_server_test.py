@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]
+from structlog.testing import capture_logs
 
 from contracts.context import (
     MEMBER_SCOPES,
@@ -299,8 +300,12 @@ async def test_an_edge_takes_no_hop(running: _Running) -> None:
 
 
 async def test_a_scope_is_asked_for(running: _Running) -> None:
-    """A method that asks for a scope is not reached without it."""
-    assert grpc.StatusCode.PERMISSION_DENIED == await running.call(_CREATE, _GOOD)
+    """A method that asks for a scope is not reached without it; the lines say who lacked it."""
+    with capture_logs() as lines:
+        assert grpc.StatusCode.PERMISSION_DENIED == await running.call(_CREATE, _GOOD)
+    assert [("refused", "user-1"), ("answered", "user-1")] == [
+        (line["event"], line["user_id"]) for line in lines
+    ]
     assert [] == running.servicer.calls
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import APIRouter, Response
+from structlog.testing import capture_logs
 
 from contracts.context import (
     MEMBER_SCOPES,
@@ -217,6 +218,17 @@ async def test_a_scope_is_asked_for(routes: _Routes, server: httpx.AsyncClient) 
 
     assert (403, "PERMISSION_DENIED") == _error(answer)[:2]
     assert [] == routes.calls
+
+
+async def test_a_known_caller_is_named_where_it_is_refused(server: httpx.AsyncClient) -> None:
+    """Who lacks a scope is known all the same: the lines say who it was, and the told request."""
+    with capture_logs() as lines:
+        answer = await server.get("/totals", headers=_GOOD)
+
+    assert ["refused", "answered"] == [line["event"] for line in lines]
+    assert {("user-1", answer.headers["x-request-id"])} == {
+        (line["user_id"], line["request_id"]) for line in lines
+    }
 
 
 @pytest.mark.parametrize(
