@@ -66,7 +66,7 @@ def seen(environment: Environment, trace_id: str) -> int:
 
 async def marks(environment: Environment) -> list[Mark]:
     """Everything that all requests have left so far, all spans of it included."""
-    figures = await metrics(environment)
+    figures = await asyncio.to_thread(metrics, environment)
     ended: Counter[str] = Counter()
     for (process, name, _), value in figures.items():
         if name == _SPANS_ENDED:
@@ -88,29 +88,28 @@ def entries(environment: Environment) -> list[tuple[UserExecutionContext, UsageE
     return [read_entry(fields) for _, fields in found]
 
 
-async def metrics(environment: Environment) -> dict[Sample, float]:
-    """Every figure that every process shows now."""
+def metrics(environment: Environment) -> dict[Sample, float]:
+    """Every figure that every process shows now. Blocks shortly."""
     figures: dict[Sample, float] = {}
-    for process, page in (await pages(environment)).items():
+    for process, page in pages(environment).items():
         for family in text_string_to_metric_families(page):
             for sample in family.samples:
                 figures[process, sample.name, frozenset(sample.labels.items())] = sample.value
     return figures
 
 
-async def pages(environment: Environment) -> dict[str, str]:
-    """What every process shows to whoever scrapes it."""
+def pages(environment: Environment) -> dict[str, str]:
+    """What every process shows to whoever scrapes it. Blocks shortly."""
     urls = {
         "auth": environment.auth_url,
         "analytics": environment.analytics_url,
         **dict(zip(environment.replica_names, environment.backend_urls, strict=True)),
     }
-    async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-        answers = await asyncio.gather(*(client.get(f"{url}/metrics") for url in urls.values()))
-    return {
-        process: answer.raise_for_status().text
-        for process, answer in zip(urls, answers, strict=True)
-    }
+    with httpx.Client(trust_env=False, timeout=5.0) as client:
+        return {
+            process: client.get(f"{url}/metrics").raise_for_status().text
+            for process, url in urls.items()
+        }
 
 
 def _log_lines(environment: Environment, word: str = "") -> Iterator[Mark]:

@@ -94,17 +94,21 @@ class Outsider:
         return frame["request_id"], RunId(frame["run_id"])
 
 
-def forged_context(person: Person, thread_id: ThreadId) -> bytes:
-    """A context of somebody, complete and valid, as only services make them."""
+def forged_context(person: Person, thread_id: ThreadId, word: str) -> bytes:
+    """A context of somebody, complete and valid, as only services make them.
+
+    Args:
+        word: stands in whatever it says of the request.
+    """
     now = datetime.now(UTC)
     return encode(
         UserExecutionContext(
             tenant_id=person.tenant_id,
             user_id=person.user_id,
             thread_id=thread_id,
-            run_id=RunId("forged-run"),
-            request_id=RequestId("forged-request"),
-            parent_request_id=RequestId("forged-parent"),
+            run_id=RunId(f"{word}-run"),
+            request_id=RequestId(f"{word}-request"),
+            parent_request_id=RequestId(f"{word}-parent"),
             operation_depth=3,
             scopes=frozenset(Scope),
             issued_at=now,

@@ -307,21 +307,21 @@ async def test_context_from_outside_is_dropped(
         for call in reversed(wires.analytics.calls)
         if call.context.user_id == other.user_id
     )
-    trace = Trace.new()
+    trace, word = Trace.new(), f"forged-{Trace.new().span_id}"
     texts = {
         "traceparent": trace.parent,
         TRANSACTION_TOKEN_KEY: stolen,
         "x-tenant-id": other.tenant_id,
         "x-user-id": other.user_id,
         "x-thread-id": others,
-        REQUEST_ID_KEY: "forged-request",
+        REQUEST_ID_KEY: f"{word}-request",
     }
     request_id, run_id = await Outsider(
         environment=environment,
         person=person,
         thread_id=thread_id,
         texts=texts,
-        forged=forged_context(other, others),
+        forged=forged_context(other, others, word),
     ).send(entry)
     journey = Journey(
         person=person,
@@ -338,5 +338,5 @@ async def test_context_from_outside_is_dropped(
     for call in wires.analytics.of_trace(trace.trace_id):
         assert person.user_id == call.context.user_id
         assert stolen != call.token
-    everything = [mark for mark in await marks(environment) if "forged" in str(mark.fields)]
+    everything = [mark for mark in await marks(environment) if word in str(mark.fields)]
     assert [] == everything
