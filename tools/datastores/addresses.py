@@ -59,25 +59,24 @@ class RedisAddress:
     port: int
     user: str
     password: str = field(repr=False)
-    database: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads `redis://user:password@host:port/0`; without a user, the one called `default`.
 
+        Another database than 0 is refused: services may not select one.
+
         Raises:
             ServerAddressError: it is something else; nothing of it is quoted.
         """
         parts = _split(REDIS_VARIABLE, text, "redis")
-        database = parts.path.strip("/") or "0"
-        if not database.isdecimal():
-            raise ServerAddressError(REDIS_VARIABLE, "a database's number after the port")
+        if parts.path not in {"", "/", "/0"}:
+            raise ServerAddressError(REDIS_VARIABLE, "database 0, the one that services may use")
         return cls(
             host=parts.hostname or "",
             port=parts.port or _REDIS_PORT,
             user=unquote(parts.username or "") or "default",
             password=unquote(parts.password or ""),
-            database=int(database),
         )
 
     def url(self, user: str, password: str, client_name: str = "") -> str:
@@ -85,7 +84,7 @@ class RedisAddress:
         credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
         named = f"?client_name={quote(client_name, safe='')}" if client_name else ""
         host = _bracketed(self.host)
-        return f"redis://{credentials}@{host}:{self.port}/{self.database}{named}"
+        return f"redis://{credentials}@{host}:{self.port}/0{named}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class ExternalRedis:
 
     def url(self, user: str, database: int | None = None) -> str:
         """What ``redis.from_url`` takes. Raises KeyError for an unknown user."""
-        del database  # the address says which one
+        del database  # it is always 0
         if user not in self._passwords:
             message = f"there is no user {user!r}; there are {sorted(self._passwords)}"
             raise KeyError(message)
@@ -228,7 +228,6 @@ class ExternalRedis:
         return redis.Redis(
             host=self._address.host,
             port=self._address.port,
-            db=self._address.database,
             username=self._address.user,
             password=self._address.password or None,
             client_name=self._names.label,

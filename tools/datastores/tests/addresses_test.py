@@ -6,7 +6,7 @@ from tools.datastores import ServerAddressError, external_servers
 from tools.datastores.addresses import POSTGRES_VARIABLE, REDIS_VARIABLE
 
 _POSTGRES = "postgresql://ann:p%40ss@db.example:5433/main"
-_REDIS = "redis://ops:p%3Ass@[::1]:6380/2"
+_REDIS = "redis://ops:p%3Ass@[::1]:6380/0"
 
 
 def test_both_variables_name_the_servers() -> None:
@@ -23,13 +23,7 @@ def test_both_variables_name_the_servers() -> None:
         postgres.database,
     )
     assert _POSTGRES == postgres.dsn("main", "ann", "p@ss")
-    assert ("::1", 6380, "ops", "p:ss", 2) == (
-        redis.host,
-        redis.port,
-        redis.user,
-        redis.password,
-        redis.database,
-    )
+    assert ("::1", 6380, "ops", "p:ss") == (redis.host, redis.port, redis.user, redis.password)
     assert f"{_REDIS}?client_name=me" == redis.url("ops", "p:ss", "me")
 
 
@@ -40,7 +34,7 @@ def test_what_may_be_left_out_is_usual() -> None:
 
     assert servers is not None
     assert (5432, "postgres") == (servers.postgres.port, servers.postgres.database)
-    assert (6379, "default", 0) == (servers.redis.port, servers.redis.user, servers.redis.database)
+    assert (6379, "default") == (servers.redis.port, servers.redis.user)
 
 
 @pytest.mark.parametrize("empty", [{}, {POSTGRES_VARIABLE: "", REDIS_VARIABLE: ""}])
@@ -62,6 +56,7 @@ def test_without_variables_there_are_none(empty: dict[str, str]) -> None:
         (POSTGRES_VARIABLE, "postgresql://ann:secret-4711@db/x?sslmode=require"),
         (REDIS_VARIABLE, "rediss://:secret-4711@cache"),
         (REDIS_VARIABLE, "redis://:secret-4711@cache/zero"),
+        (REDIS_VARIABLE, "redis://:secret-4711@cache/1"),
         (REDIS_VARIABLE, "unix:///secret-4711"),
     ],
 )

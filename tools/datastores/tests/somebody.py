@@ -135,7 +135,7 @@ def debian_somebody() -> Iterator[Somebody]:
         postgres_port = stack.enter_context(reserve_port()).port
         redis_port = stack.enter_context(reserve_port()).port
         address = f"postgresql://{ADMINISTRATOR}:{password}@127.0.0.1:{postgres_port}/postgres"
-        theirs = Somebody(address, f"redis://:{password}@127.0.0.1:{redis_port}/3")
+        theirs = Somebody(address, f"redis://:{password}@127.0.0.1:{redis_port}/0")
         data = _initialised(folder, password, supervisor)
         supervisor.start(
             _postgres(data, postgres_port, theirs), _redis(folder, redis_port, password, theirs)
