@@ -23,11 +23,6 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         service="analytics",
     ),
     Defect(
-        name="contended-lock",
-        description="one message at a time, and who finds another at work looks again later",
-        service="backend",
-    ),
-    Defect(
         name="debug-listener",
         description="a port for debugging is open on every address of the machine",
         service="backend",
@@ -53,8 +48,18 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         service="backend",
     ),
     Defect(
+        name="global-lock",
+        description="one message at a time, and who has the lock looks after all who wait for it",
+        service="backend",
+    ),
+    Defect(
         name="hop-scopes",
         description="a hop asks for all that its caller may do, and hands it on",
+        service="backend",
+    ),
+    Defect(
+        name="log-content",
+        description="a line for debugging, which says the message, was left in",
         service="backend",
     ),
     Defect(
@@ -65,6 +70,11 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     Defect(
         name="outbox-forgets",
         description="usage is forgotten once Redis has taken it, before analytics has it",
+        service="backend",
+    ),
+    Defect(
+        name="path-operation",
+        description="figures, lines and spans name an operation by the path that was asked for",
         service="backend",
     ),
     Defect(
@@ -85,6 +95,11 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     Defect(
         name="session-key",
         description="the key of a remembered session lacks the thread",
+        service="backend",
+    ),
+    Defect(
+        name="silent-refusal",
+        description="who is refused is told so, and it is neither counted nor logged",
         service="backend",
     ),
     Defect(

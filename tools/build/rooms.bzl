@@ -38,7 +38,8 @@ ROOMS = {
         "integration/leaks",
         "services/runtime",
     ],
-    "integration/isolation": _SUITE,
+    # What contexts cost at once is measured in one way, by the benchmarks and by the one timed test.
+    "integration/isolation": _SUITE + ["integration/performance"],
     # A seeded leak replaces a piece of a service from outside, in that service's process.
     "integration/leaks": _SERVICE + ["services/analytics", "services/auth", "services/backend"],
     "integration/performance": _SUITE,
