@@ -24,7 +24,8 @@ class Observation(NamedTuple):
     """What may appear in it; `None` stands for what the operation declares."""
     attribution: Mapping[str, str] | None = None
     """Whose it says it is, in the system's own identifiers: any of `trace` (32 hex digits),
-    `tenant`, `user`, `thread`, `run`, `request`."""
+    `tenant`, `user`, `thread`, `run`, `request`; and `scopes`, the rights that it was done with, in
+    the words of the description's `grants`, a space between."""
     source: str = ""
     """Where exactly it was seen, such as `backend: table messages`: the hop of a witness."""
     stream: str = ""

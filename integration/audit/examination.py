@@ -15,6 +15,7 @@ from integration.audit.oracles.delivery import Delivery
 from integration.audit.oracles.existence import Existence
 from integration.audit.oracles.lifecycle import Lifecycle
 from integration.audit.oracles.oracle import Oracle
+from integration.audit.oracles.privilege import Privilege
 from integration.audit.oracles.provenance import ChannelCoverage, Provenance
 from integration.audit.records import (
     Closing,
@@ -70,7 +71,15 @@ class Examination:
             self._provenance,
             *(
                 oracle(self.ledger, self.findings)
-                for oracle in (Attribution, Delivery, Aggregates, Existence, Lifecycle, Continuity)
+                for oracle in (
+                    Attribution,
+                    Delivery,
+                    Aggregates,
+                    Existence,
+                    Lifecycle,
+                    Continuity,
+                    Privilege,
+                )
             ),
         )
         # Most of a history is observations: only who looks at each of them is called for each.

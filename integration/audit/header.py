@@ -56,6 +56,7 @@ def _description(fields: Mapping[str, Any]) -> SystemDescription:
             "subscriptions": tuple(map(_subscription, fields["subscriptions"])),
             "measures": tuple(MeasurePlan(**each) for each in fields["measures"]),
             "volatile": tuple(fields["volatile"]),
+            "grants": {role: tuple(words) for role, words in fields.get("grants", {}).items()},
         }
     )
 

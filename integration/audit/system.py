@@ -116,6 +116,8 @@ class SystemDescription:
     """After this long an operation's outcome is unknown."""
     volatile: tuple[str, ...] = ()
     """Regular expressions of text that may differ between the answers of twin probes."""
+    grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What each role may do at most, in the system's own words for it."""
     configuration: Mapping[str, str] = field(default_factory=dict)
     """Versions and settings, for people who read the report."""
 

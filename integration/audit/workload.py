@@ -48,6 +48,14 @@ class Step(NamedTuple):
     final: bool = False
 
 
+class Probe(NamedTuple):
+    """A kind of attempt to get what is not one's own."""
+
+    operation: OperationPlan
+    pretended: bool = False
+    """Whether a member asks in her own tenant, without the role that it takes."""
+
+
 class Deck(Generic[_T]):
     """Draws each card once before any comes again, so that small workloads cover everything."""
 
@@ -106,7 +114,7 @@ class Workload:
         probes = self._probe_deck()
         while deck and sent < self._plan.operations:
             card = deck.draw()
-            steps = self._twins(probes.draw()) if card is None else self._burst(card)
+            steps = self._probe(probes.draw()) if card is None else self._burst(card)
             for step in steps[: self._plan.operations - sent]:
                 sent += 1
                 yield step
@@ -183,18 +191,19 @@ class Workload:
         probes = max(1, round(len(operations) * share)) if share else 0
         return [*operations, *([None] * probes)]
 
-    def _probe_deck(self) -> Deck[OperationPlan]:
-        return Deck(
-            [
-                operation
-                for operation in self._description.operations
-                if operation.probed
-                and operation.kind in _KINDS
-                and operation.level in (Level.THREAD, Level.TENANT)
-                and self._actors[operation.name]
-            ],
-            self._random,
-        )
+    def _probe_deck(self) -> Deck[Probe]:
+        possible = [
+            operation
+            for operation in self._description.operations
+            if operation.kind in _KINDS and self._actors[operation.name]
+        ]
+        foreign = [
+            Probe(operation)
+            for operation in possible
+            if operation.probed and operation.level in (Level.THREAD, Level.TENANT)
+        ]
+        pretended = [Probe(each, pretended=True) for each in possible if each.role != MEMBER]
+        return Deck([*foreign, *pretended], self._random)
 
     def _burst(self, operation: OperationPlan) -> list[Step]:
         principal, scope = self._actors[operation.name].draw()
@@ -205,6 +214,12 @@ class Workload:
             again = operation.kind is OperationKind.WRITE and operation.level is Level.THREAD
             if not again or self._random.random() >= _BURST_SHARE:
                 return steps
+
+    def _probe(self, probe: Probe) -> list[Step]:
+        if not probe.pretended:
+            return self._twins(probe.operation)
+        member = self._random.choice(self._population.members())
+        return [self._step(probe.operation, (member, member.scope.at(probe.operation.level)))]
 
     def _twins(self, operation: OperationPlan) -> list[Step]:
         principal, scope = self._actors[operation.name].draw()

@@ -142,7 +142,13 @@ def _received(service: str, span: Any, sender: Mapping[str, Any]) -> ReceivedSpa
 
 
 def _values(pairs: Any) -> dict[str, str | int]:
-    return {pair.key: pair.value.string_value or pair.value.int_value for pair in pairs}
+    """Texts and whole numbers; of any other attribute 0."""
+    return {
+        pair.key: pair.value.string_value
+        if pair.value.HasField("string_value")
+        else pair.value.int_value
+        for pair in pairs
+    }
 
 
 def _readable(value: Any, name: str = "") -> Any:

@@ -83,6 +83,7 @@ FAULTS = {
     "stays connected": "a logged-out session's connections are silent, and stay open",
     "tells": "another's thread is forbidden, an absent one is not found",
     "log": "log lines name the first user",
+    "everybody administers": "members are told their tenant's total",
 }
 
 
@@ -125,6 +126,8 @@ class Board:
         own = call.principal.authority.contains(call.scope)
         if self.fault == "no owner check" and call.operation.name == "read":
             own = True
+        if self.fault == "everybody administers" and call.scope.level is Level.TENANT:
+            own = call.scope.contains(call.principal.scope)
         if call.absent or not own:
             known = not call.absent and self.fault == "tells"
             name = "id-000000000000" if call.absent else identifier(call.scope)

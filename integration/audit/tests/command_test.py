@@ -117,8 +117,8 @@ def test_the_head_says_what_ran_and_what_it_does_not_speak_for(
     command = "audit --operations 120 --report 'my report'"
     limits = (
         "It does not speak for the channels grpc, redis-keys, redis-streams, traces, metrics and "
-        "audit-trail (not observed), nor for the anomalies phantom-continuity and "
-        "privilege-escalation (not checked)."
+        "audit-trail (not observed), nor for the anomaly "
+        "phantom-continuity (not checked)."
     )
     assert 2 == shown.count(command)
     assert 2 == shown.count(limits)

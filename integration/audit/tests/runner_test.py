@@ -38,6 +38,7 @@ EXPECTED = {
     "stays connected": Anomaly.STALE_PRINCIPAL,
     "tells": Anomaly.EXISTENCE_ORACLE,
     "log": Anomaly.CONTEXT_BLEED,
+    "everybody administers": Anomaly.PRIVILEGE_ESCALATION,
 }
 
 
@@ -55,7 +56,7 @@ async def test_a_correct_system_passes(tmp_path: Path, seed: int) -> None:
     assert [] == report.findings
     assert [] == report.reasons
     assert Verdict.PASS is report.verdict
-    assert {Anomaly.PHANTOM_CONTINUITY, Anomaly.PRIVILEGE_ESCALATION} == {
+    assert {Anomaly.PHANTOM_CONTINUITY} == {
         anomaly for anomaly, result in report.anomalies.items() if result.checks is None
     }
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from contracts.context import ADMINISTRATOR_SCOPES, MEMBER_SCOPES
 from integration.audit import (
+    ADMINISTRATOR,
+    MEMBER,
     AllowancePlan,
     Channel,
     ChannelPlan,
@@ -105,7 +108,7 @@ OPERATIONS: Final = (
         OperationKind.AGGREGATE,
         Level.TENANT,
         weight=2,
-        role="administrator",
+        role=ADMINISTRATOR,
         allowed=_TOTALS,
         probed=False,
     ),
@@ -148,5 +151,9 @@ def describe(configuration: Mapping[str, str]) -> SystemDescription:
             )
         ),
         revocation_bound_seconds=REVOCATION_BOUND_SECONDS,
+        grants={
+            MEMBER: tuple(sorted(MEMBER_SCOPES)),
+            ADMINISTRATOR: tuple(sorted(ADMINISTRATOR_SCOPES)),
+        },
         configuration=configuration,
     )

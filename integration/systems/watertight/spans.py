@@ -25,10 +25,15 @@ def observe_spans(spans: Iterable[ReceivedSpan]) -> Iterator[Observation]:
             for attribute, name in _ATTRIBUTES.items()
             if (value := span.attributes.get(attribute)) is not None
         }
+        rights = span.attributes.get("watertight.scopes")
         yield Observation(
             Channel.TRACES,
             span.text,
-            attribution={**attribution, "trace": span.trace_id},
+            attribution={
+                **attribution,
+                **({} if rights is None else {"scopes": str(rights)}),
+                "trace": span.trace_id,
+            },
             # A span that says of nobody whose it is may name nobody.
             allowed=None if attribution else (),
             source=f"{span.service} span: {span.name}",

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from contracts.context import RequestId, TenantId, UserExecutionContext, UserId
+from contracts.context import RequestId, Scope, TenantId, UserExecutionContext, UserId
 from contracts.context.carriers.trace import TraceParent
 from services.runtime.errors import NotFound
 from services.runtime.telemetry import Telemetry, configure_telemetry
@@ -27,6 +27,7 @@ def _context(user: str) -> UserExecutionContext:
         tenant_id=TenantId("tenant-1"),
         user_id=UserId(user),
         request_id=RequestId("request-1"),
+        scopes=frozenset({Scope.USAGE_READ, Scope.THREADS_READ}),
         issued_at=_NOW,
         expires_at=_NOW + timedelta(minutes=1),
     )
@@ -81,6 +82,7 @@ def test_a_span_says_its_context_and_its_caller(
         "watertight.user_id": "user-1",
         "watertight.request_id": "request-1",
         "watertight.operation_depth": 0,
+        "watertight.scopes": "threads:read usage:read",
     } == _attributes(span)
 
 

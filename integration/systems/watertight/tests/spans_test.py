@@ -28,11 +28,12 @@ def test_span_is_attributed_by_what_it_states() -> None:
     """A span says whose it is and in which trace, and is seen whole."""
     context = {"tenant": "t", "user": "u", "thread": "th", "run": "r", "request": "q"}
     stated = {f"watertight.{name}_id": value for name, value in context.items()}
+    rights = "threads:read usage:read"
 
-    seen = _observed({**stated, "gen_ai.prompt": "canary"})
+    seen = _observed({**stated, "watertight.scopes": rights, "gen_ai.prompt": "canary"})
 
     assert Channel.TRACES == seen.channel
-    assert {**context, "trace": TRACE} == seen.attribution
+    assert {**context, "scopes": rights, "trace": TRACE} == seen.attribution
     assert None is seen.allowed
     assert "canary" in str(seen.data)
     assert "backend span: POST /threads" == seen.source
