@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from integration.leaks.catalogue import LEAKS, Defect
+
+# For every table that says whose its rows are.
+_UNSECURE: Final = """
+do $$ declare name text; begin
+    for name in select table_name from information_schema.columns
+        where table_schema = 'public' and column_name = 'tenant_id'
+    loop
+        execute format('alter table %I disable row level security', name);
+    end loop;
+end $$
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaDefect(Defect):
+    """What a wrong migration would have left in the databases; every service is as it should be.
+
+    Args:
+        statements: of the administrator, by the service in whose database they are run.
+    """
+
+    statements: Mapping[str, tuple[str, ...]]
+
 
 DEFECTS: Final[tuple[Defect, ...]] = (
     Defect(
@@ -56,6 +81,15 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         name="hop-scopes",
         description="a hop asks for all that its caller may do, and hands it on",
         service="backend",
+    ),
+    SchemaDefect(
+        name="keys-without-owner",
+        description="what users name is unique over all users",
+        service="every",
+        statements={
+            "backend": ("alter table threads add unique (thread_id)",),
+            "analytics": ("alter table usage_events add unique (usage_id)",),
+        },
     ),
     Defect(
         name="log-content",
@@ -117,6 +151,26 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         description="who left a thread, or logged out, is sent its events all the same",
         service="backend",
     ),
+    SchemaDefect(
+        name="tables-unsecured",
+        description="somebody has switched row-level security off, to look for a fault, and left it",
+        service="every",
+        statements={
+            "analytics": (_UNSECURE,),
+            "auth": (_UNSECURE,),
+            "backend": (_UNSECURE,),
+        },
+    ),
+    Defect(
+        name="transcript-before-commit",
+        description="a transcript is cached with the message that is about to be committed",
+        service="backend",
+    ),
+    Defect(
+        name="token-outlives",
+        description="a token for a hop lasts as long as such tokens do, whenever its user's ends",
+        service="auth",
+    ),
     Defect(
         name="trusted-header",
         description="the edge takes the request and the depth that a caller claims",
@@ -130,6 +184,11 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     Defect(
         name="unchecked-run",
         description="a message continues whatever run it names, whether or not its thread has it",
+        service="backend",
+    ),
+    Defect(
+        name="unencoded-key",
+        description="keys and channels are made by joining names as they come, without the user",
         service="backend",
     ),
     Defect(

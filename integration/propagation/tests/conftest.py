@@ -16,7 +16,9 @@ from integration.propagation.wiretap import Wiretap, tapped
 pytest_plugins = ["integration.fixtures.plugin"]
 
 # Whoever waits for a connection gets the one that somebody else has just used.
-_SETTINGS = {service: {"POSTGRES_POOL_SIZE": "1"} for service in ("auth", "analytics", "backend")}
+_ONE_CONNECTION = {"POSTGRES_POOL_SIZE": "1"}
+# The user's own token ends before one for a hop would, so that it is seen to set the end.
+_LIVES = {"ACCESS_TOKEN_SECONDS": "240", "TRANSACTION_TOKEN_SECONDS": "300"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,11 @@ def wires() -> Iterator[Wires]:
         auth = stack.enter_context(tapped(lambda: systems[0].auth_grpc_target))
         analytics = stack.enter_context(tapped(lambda: systems[0].analytics_grpc_target))
         targets = {"AUTH_GRPC_TARGET": auth.target, "ANALYTICS_GRPC_TARGET": analytics.target}
-        settings = {**_SETTINGS, "backend": {**_SETTINGS["backend"], **targets}}
+        settings = {
+            "auth": {**_ONE_CONNECTION, **_LIVES},
+            "analytics": _ONE_CONNECTION,
+            "backend": {**_ONE_CONNECTION, **targets},
+        }
         runner = stack.enter_context(asyncio.Runner())
         environment = Environment(programs=seeded_programs(), settings=settings)
         systems.append(environment)
