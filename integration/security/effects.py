@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from integration.environment import Environment
+from integration.security.sending import http_client
 
 _LIMIT_SECONDS: Final = 20.0
 
@@ -32,6 +32,7 @@ _BACKGROUND_COMMANDS: Final = {
     "auth": "a connection opens",
     "client|setinfo": "a connection opens",
     "client|setname": "a connection opens",
+    "client|list": "this observer looks whether it is alone",
     "select": "a connection opens",
     "xautoclaim": "the stream's consumer looks for entries that nobody finished",
     "xgroup|create": "the stream's consumer",
@@ -122,8 +123,18 @@ class Effects:
         return sum(n for (_, operation), n in self.calls.items() if operation == _HEARTBEAT)
 
 
+class NotAlone(Exception):
+    """Somebody else uses the Redis server, whose figures are of all commands together."""
+
+
 async def look(environment: Environment) -> Effects:
-    """All counts, as they are now."""
+    """All counts, as they are now.
+
+    Raises:
+        NotAlone: on a server that is shared, somebody else's connection would be counted, too.
+    """
+    if strangers := await asyncio.to_thread(environment.valkey.strangers):
+        raise NotAlone(f"expected the system's connections alone, got others of {strangers}")
     processes = {
         "auth": environment.auth_url,
         "analytics": environment.analytics_url,
@@ -131,7 +142,7 @@ async def look(environment: Environment) -> Effects:
     }
     roles = {environment.names.role(role): role for role in _ROLES}
     fetch = environment.postgres.admin.fetch
-    async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+    async with http_client(5.0) as client:
         rows, stats, *pages = await asyncio.gather(
             asyncio.to_thread(fetch, _STATEMENTS, sorted(roles)),
             asyncio.to_thread(environment.valkey.admin.info, "commandstats"),

@@ -11,6 +11,7 @@ import httpx
 
 from integration.environment import Environment
 from integration.security.inputs import MARKER
+from integration.security.sending import http_client
 
 # Words of a programmer's that no answer should hold.
 _INSIDES: Final = ("Traceback", 'File "', ".py", "sqlalchemy", "asyncpg", "pydantic", "redis.")
@@ -51,7 +52,7 @@ async def harm(environment: Environment) -> list[str]:
     """What no longer works: processes that died, services that are not healthy."""
     environment.supervisor.check()
     urls = (environment.auth_url, environment.analytics_url, *environment.backend_urls)
-    async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+    async with http_client(5.0) as client:
         answers = await asyncio.gather(*(client.get(f"{url}/health") for url in urls))
     return [f"{each.url}: {each.status_code}" for each in answers if not each.is_success]
 

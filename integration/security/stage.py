@@ -28,6 +28,22 @@ HOUR: Final = timedelta(hours=1)
 RUN: Final = RunId("run-1")
 
 
+def hop_context(whose: Session, thread_id: ThreadId, *scopes: Scope) -> UserExecutionContext:
+    """A context in a thread, for 45 s: less than its token. Without scopes, for usage."""
+    now = datetime.now(UTC)
+    return UserExecutionContext(
+        tenant_id=TenantId(whose.tenant_id),
+        user_id=UserId(whose.user_id),
+        thread_id=thread_id,
+        run_id=RUN,
+        request_id=RequestId("request-1"),
+        operation_depth=0,
+        scopes=frozenset(scopes or {Scope.USAGE_READ, Scope.USAGE_WRITE}),
+        issued_at=now,
+        expires_at=now + timedelta(seconds=45),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class People:
     """A tenant that nobody else uses: its administrator, a member, and the member's thread."""
@@ -94,19 +110,8 @@ class Stage:
         return forged(self.mine.access_token, self.key, iat=past - 300, exp=past)
 
     def context(self, whose: Session, *scopes: Scope) -> UserExecutionContext:
-        """A context in my thread, or one of that name, for 45 s, less than its token."""
-        now = datetime.now(UTC)
-        return UserExecutionContext(
-            tenant_id=TenantId(whose.tenant_id),
-            user_id=UserId(whose.user_id),
-            thread_id=self.thread_id,
-            run_id=RUN,
-            request_id=RequestId("request-1"),
-            operation_depth=0,
-            scopes=frozenset(scopes or {Scope.USAGE_READ, Scope.USAGE_WRITE}),
-            issued_at=now,
-            expires_at=now + timedelta(seconds=45),
-        )
+        """A context in my thread, or one of that name."""
+        return hop_context(whose, self.thread_id, *scopes)
 
     async def exchanged(
         self, whose: Session, context: UserExecutionContext, audience: str = "analytics"

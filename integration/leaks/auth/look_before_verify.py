@@ -18,7 +18,7 @@ async def _look_first(self: DatabaseAuthenticator, access_token: str) -> Princip
         claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         tenant_id, user_id = TenantId(claims["tid"]), UserId(claims["sub"])
         scope = DataScope.user(tenant_id, user_id)
-        async with self._database.transaction(scope) as session:  # noqa: SLF001 -- a defect takes what it wants
+        async with self._database.transaction(scope) as session:
             await store.get_session(session, tenant_id, user_id, SessionId(claims["sid"]))
     except (ValueError, KeyError, IndexError):
         pass

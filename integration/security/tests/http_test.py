@@ -1,8 +1,6 @@
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -10,11 +8,11 @@ import pytest
 from integration.environment import Environment
 from integration.security.inputs import HOSTILE_TEXTS, MARKER, Schemas, bad_documents
 from integration.security.judging import http_faults
+from integration.security.routes import METHODS, Route, routes
 from integration.security.stage import People
 
 TOO_LARGE_BYTES = 100_000
 TOO_LARGE = 413
-METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 CREDENTIALS: tuple[tuple[str, list[tuple[str, str]]], ...] = (
     ("none", []),
     ("empty", [("authorization", "")]),
@@ -26,61 +24,6 @@ CREDENTIALS: tuple[tuple[str, list[tuple[str, str]]], ...] = (
     ("two", [("authorization", f"Bearer {MARKER}"), ("authorization", f"Bearer {MARKER}")]),
     ("context from outside", [("x-execution-context-bin", MARKER), ("txn-token", MARKER)]),
 )
-
-
-@dataclass(frozen=True)
-class Route:
-    """One method of one path, as OpenAPI declares it."""
-
-    url: str
-    path: str
-    method: str
-    operation: Mapping[str, Any]
-    schemas: Schemas
-
-    @property
-    def body(self) -> Mapping[str, Any] | None:
-        """The schema of the JSON body, where there is one."""
-        content = self.operation.get("requestBody", {}).get("content", {})
-        schema: Mapping[str, Any] | None = content.get("application/json", {}).get("schema")
-        return schema
-
-    @property
-    def secured(self) -> bool:
-        """Whether it asks for a credential."""
-        return bool(self.operation.get("security"))
-
-    def parameters(self, place: str) -> list[Mapping[str, Any]]:
-        """The parameters of the path or the query."""
-        return [each for each in self.operation.get("parameters", ()) if each["in"] == place]
-
-    def filled(self, **values: str) -> str:
-        """The URL with its path's parameters filled in."""
-        path = self.path
-        for parameter in self.parameters("path"):
-            name = parameter["name"]
-            path = path.replace(f"{{{name}}}", quote(values.get(name, "plain-text"), safe=""))
-        return f"{self.url}{path}"
-
-    def __str__(self) -> str:
-        return f"{self.method.upper()} {self.path}"
-
-
-async def routes(environment: Environment) -> list[Route]:
-    """Every route of every service, as its own document declares it."""
-    found = []
-    urls = (environment.auth_url, environment.analytics_url, environment.backend_url)
-    async with httpx.AsyncClient(trust_env=False) as client:
-        for url in urls:
-            document = (await client.get(f"{url}/openapi.json")).json()
-            schemas = Schemas(document)
-            found += [
-                Route(url, path, method, operation, schemas)
-                for path, item in document["paths"].items()
-                for method, operation in item.items()
-                if method in METHODS
-            ]
-    return found
 
 
 class Sender:
@@ -219,12 +162,14 @@ async def test_unknown_paths_and_methods_are_refused(
         for method in METHODS:
             if method in declared[f"{route.url}{route.path}"] or method == "head":
                 continue
-            other = Route(route.url, route.path, method, route.operation, route.schemas)
+            other = Route(
+                route.service, route.url, route.path, method, route.operation, route.schemas
+            )
             if await sender.send("undeclared method", other) < 400:
                 served.append(str(other))
     for path in ("/", f"/{MARKER}", f"/%2e%2e/{MARKER}", "/threads/", f"/health/{MARKER}"):
         for url in {route.url for route in found}:
-            other = Route(url, path, "get", {}, Schemas({}))
+            other = Route("", url, path, "get", {}, Schemas({}))
             if await sender.send("undeclared path", other, f"{url}{path}") < 400:
                 served.append(f"{url} {other}")
 

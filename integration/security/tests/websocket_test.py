@@ -1,8 +1,5 @@
 import json
-from collections.abc import Mapping
-from typing import Any
 
-import httpx
 import pytest
 
 from integration.clients.answers import Refused, Unanswered
@@ -10,6 +7,7 @@ from integration.clients.websocket import WebSocketTestClient
 from integration.environment import Environment
 from integration.security.inputs import MARKER, Schemas, bad_documents
 from integration.security.judging import quoted_or_inside
+from integration.security.routes import frames
 from integration.security.stage import People
 
 # With what one frame may end a connection, and why: of what the service documents no more. Not
@@ -25,14 +23,6 @@ BEFORE_ADMISSION = {
     4401: "a credential that is not valid",
 }
 AUTHENTICATE = "authenticate"
-
-
-async def frames(environment: Environment) -> Mapping[str, Any]:
-    """Every frame that a client may send, as the backend's own document declares it."""
-    async with httpx.AsyncClient(trust_env=False) as client:
-        document = (await client.get(f"{environment.backend_url}/openapi.json")).json()
-    declared: Mapping[str, Any] = document["x-websocket-frames"]
-    return declared
 
 
 class Talker:
