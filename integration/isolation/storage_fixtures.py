@@ -9,6 +9,7 @@ import pytest
 
 from integration.environment import SERVICES, Environment
 from integration.fixtures.principals import Principals
+from integration.fixtures.seeding import seed_schema
 from integration.isolation.owners import Owners, settle_in
 from services.runtime.postgres import Database
 
@@ -16,7 +17,9 @@ from services.runtime.postgres import Database
 @pytest.fixture(scope="session")
 def owners(environment: Environment, principals: Principals) -> Owners:
     """Four owners whose rows every service has."""
-    return asyncio.run(settle_in(environment, principals))
+    made = asyncio.run(settle_in(environment, principals))
+    seed_schema(environment)
+    return made
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     ),
     SchemaDefect(
         name="tables-unsecured",
-        description="somebody has switched row-level security off, to look for a fault, and left it",
+        description="somebody has switched row-level security off, to find a fault, and left it",
         service="every",
         statements={
             "analytics": (_UNSECURE,),
