@@ -15,15 +15,17 @@ class StoredEvents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def events_after(self, scope: DataScope, after_sequence: int) -> EventPage:
-        """The thread's first events after a sequence number, in order.
+    async def events_after(
+        self, scope: DataScope, after_sequence: int, *, few: bool = False
+    ) -> EventPage:
+        """The thread's first events after a sequence number, in order, as many as the store says.
 
         Raises:
             NotFound: the scope has no such thread.
             Unavailable: Postgres does not answer.
         """
         async with self._database.transaction(scope) as session:
-            page = await store.events_after(session, _thread_of(scope), after_sequence)
+            page = await store.events_after(session, _thread_of(scope), after_sequence, few=few)
         if page is None:
             raise NotFound
         return page

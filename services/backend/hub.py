@@ -36,8 +36,10 @@ MAXIMUM_SUBSCRIPTIONS: Final = 500
 class ThreadEvents(Protocol):
     """Reads threads' events from where they rest."""
 
-    async def events_after(self, scope: DataScope, after_sequence: int) -> EventPage:
-        """The first events after a sequence number, in order.
+    async def events_after(
+        self, scope: DataScope, after_sequence: int, *, few: bool = False
+    ) -> EventPage:
+        """The first events after a sequence number, in order; `few` to be kept for one peer.
 
         Raises:
             NotFound: the scope has no such thread.
@@ -331,7 +333,10 @@ class Hub:
         try:
             while room.sequence is not None and subscription.sequence < room.sequence:
                 context.require_valid(datetime.now(UTC))
-                page = await self._events.events_after(context.data_scope, subscription.sequence)
+                # Few: they are held while the peer reads, or does not.
+                page = await self._events.events_after(
+                    context.data_scope, subscription.sequence, few=True
+                )
                 for event in page.events:
                     if not (await receiver.room() and receiver.send_text(_frame(event))):
                         return

@@ -20,6 +20,9 @@ MAXIMUM_THREADS: Final = 1_000
 MAXIMUM_MESSAGES: Final = 5_000
 MAXIMUM_EVENTS: Final = 5_000
 MAXIMUM_CONTENT_BYTES: Final = 3 * 1024 * 1024
+# What is kept for one client until it has read it. A message is at most 16 KiB, so one fits.
+FEW_EVENTS: Final = 250
+FEW_CONTENT_BYTES: Final = 256 * 1024
 
 _INSERT_THREAD = text(
     "insert into threads (tenant_id, user_id, thread_id, title, created_at)"
@@ -149,11 +152,12 @@ async def list_messages(session: AsyncSession, thread_id: ThreadId) -> tuple[Mes
 
 
 async def events_after(
-    session: AsyncSession, thread_id: ThreadId, after_sequence: int
+    session: AsyncSession, thread_id: ThreadId, after_sequence: int, *, few: bool = False
 ) -> EventPage | None:
     """The thread's first events after a sequence number; `None` where there is no thread.
 
-    At most 5,000 and 3 MiB of content: where the last one is not the head, there are more.
+    At most 5,000 and 3 MiB of content, or 250 and 256 KiB where they are to be few: where the last
+    one is not the head, there are more.
     """
     head = await head_sequence(session, thread_id)
     if head is None:
@@ -165,8 +169,8 @@ async def events_after(
         {
             "thread_id": thread_id,
             "after_sequence": after_sequence,
-            "maximum": MAXIMUM_EVENTS,
-            "maximum_bytes": MAXIMUM_CONTENT_BYTES,
+            "maximum": FEW_EVENTS if few else MAXIMUM_EVENTS,
+            "maximum_bytes": FEW_CONTENT_BYTES if few else MAXIMUM_CONTENT_BYTES,
         },
     )
     events = tuple(_to_event(row) for row in rows.all())

@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.real_services]
 
 NOWHERE = ThreadId("f" * 32)
 LOGGED_OUT_SECONDS = 2.0
-# A message of which each stalled socket's buffers hold a few, and never fifty.
+# A message of which each stalled socket's buffers hold a few, and never forty.
 LONG = "x" * 16_000
 STALLED = 10
-LONG_MESSAGES = 50
-# All of it in every stalled socket's buffer would be 24 MB.
-GROWTH_BYTES = 10 * 1024 * 1024
+LONG_MESSAGES = 40
+# All of it in every stalled socket's buffer would be 20 MB.
+GROWTH_BYTES = 8 * 1024 * 1024
 CUT_OFF_SECONDS = 20.0
 # More than the buffers hold, and so few that they are said long before somebody is cut off.
 PAUSED_MESSAGES = 10
@@ -239,6 +239,26 @@ async def test_slow_consumers_cost_little_and_miss_nothing(stage: Stage) -> None
     assert hers.events == read + resumed.heard
     assert hers.events == quick.heard
     assert his.events == others.heard
+
+
+async def test_who_resumes_and_does_not_read_costs_little(stage: Stage) -> None:
+    """A long absence is not read into the server's memory for a socket that takes nothing."""
+    anna = await stage.principals.user()
+    thread = await stage.conversation(anna)
+    backend = stage.environment.service_processes["backend-1"]
+    async with stage.listening(thread) as quick:
+        await thread.say(*[LONG] * LONG_MESSAGES)
+        await settle(quick)
+        sizes = [memory_bytes(backend.pid)]
+        async with stalled(stage.environment, thread, STALLED):
+            for number in range(10):
+                await thread.say(f"meanwhile {number}")
+                await quick.catch_up()
+                sizes.append(memory_bytes(backend.pid))
+            await settle(quick)
+
+    assert max(sizes) - sizes[0] < GROWTH_BYTES
+    assert thread.events == quick.heard
 
 
 async def test_consumer_that_reads_again_in_time_has_missed_nothing(stage: Stage) -> None:

@@ -65,11 +65,16 @@ class CountedEvents:
     def __init__(self, events: ThreadEvents) -> None:
         self._events = events
         self.looks = 0
+        self.longest = 0
 
-    async def events_after(self, scope: DataScope, after_sequence: int) -> EventPage:
+    async def events_after(
+        self, scope: DataScope, after_sequence: int, *, few: bool = False
+    ) -> EventPage:
         """As it says, counted."""
         self.looks += 1
-        return await self._events.events_after(scope, after_sequence)
+        page = await self._events.events_after(scope, after_sequence, few=few)
+        self.longest = max(self.longest, len(page.events))
+        return page
 
     async def head(self, scope: DataScope) -> int:
         """As it says."""
@@ -135,6 +140,20 @@ async def test_a_subscriber_resumes_after_a_sequence_number(stage: Stage) -> Non
 
     assert ["head 15", *range(1, 21)] == early.sequences
     assert ["head 15", *range(13, 21)] == late.sequences
+
+
+async def test_a_long_absence_is_caught_up_in_small_steps(stage: Stage) -> None:
+    """What a peer has not read yet is mostly in Postgres: each event once, a few at a time."""
+    thread_id = await stage.thread(ANNA)
+    for _ in range(60):
+        await stage.send(thread_id, "x" * 4000, ANNA)
+    counted, inbox = CountedEvents(stage.events), Inbox()
+    async with open_hub(stage, counted) as hub:
+        await follow(stage, hub, inbox, thread_id, 0)
+        await until(lambda: len(inbox.frames) >= 301)
+
+    assert ["head 300", *range(1, 301)] == inbox.sequences
+    assert 0 < counted.longest < 150
 
 
 async def test_two_processes_serve_one_thread(stage: Stage) -> None:
