@@ -48,11 +48,6 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         service="analytics",
     ),
     Defect(
-        name="debug-listener",
-        description="a port for debugging is open on every address of the machine",
-        service="backend",
-    ),
-    Defect(
         name="depth-unlimited",
         description="nobody counts how deep a chain of calls is",
         service="analytics",
@@ -69,7 +64,7 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     ),
     Defect(
         name="forgotten-parent",
-        description="a hop forgets which request it was made for, and how deep it is",
+        description="a hop forgets which request and which span it was made for, and how deep it is",
         service="backend",
     ),
     Defect(
@@ -143,7 +138,7 @@ DEFECTS: Final[tuple[Defect, ...]] = (
     ),
     Defect(
         name="stream-run",
-        description="the stream's carrier keeps the run that somebody was in first",
+        description="the stream's carrier keeps the first run that it was given",
         service="backend",
     ),
     Defect(

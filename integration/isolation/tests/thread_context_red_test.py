@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,6 @@ SUITE = Path(__file__).parents[1] / "thread_context_test.py"
 ROWS = "test_rows_of_one_thread_are_nothing_to_another"
 EVENTS = "test_events_go_to_the_thread_that_they_are_of"
 COST = "test_ten_contexts_at_once_cost_no_more_than_in_turn"
-START = "test_the_system_that_started_is_the_real_one"
 
 WITHOUT_THREAD = (
     "tenant_id = current_setting('app.tenant_id', true)"
@@ -33,7 +34,6 @@ WITHOUT_THREAD = (
         ("cache-key", ROWS),
         ("websocket-routing", EVENTS),
         ("global-lock", COST),
-        ("debug-listener", START),
     ],
 )
 def test_a_defect_of_the_backend_turns_it_red(defect: str, test: str, tmp_path: Path) -> None:
@@ -76,3 +76,53 @@ async def test_a_policy_without_the_thread_turns_it_red(
         )
 
     assert "assert [] == await seen(second.db)" in str(failure.traceback[-1].statement)
+
+
+@contextmanager
+def open_port(_environment: Environment) -> Iterator[None]:
+    """A port on every address of the machine."""
+    with socket.create_server(("0.0.0.0", 0)):
+        yield
+
+
+@contextmanager
+def role_past_policies(environment: Environment) -> Iterator[None]:
+    """The backend's login role is subject to no policy."""
+    role = environment.names.role("backend_service")
+    environment.postgres.admin.execute(f"ALTER ROLE {role} BYPASSRLS")
+    yield
+    environment.postgres.admin.execute(f"ALTER ROLE {role} NOBYPASSRLS")
+
+
+@contextmanager
+def older_schema(environment: Environment) -> Iterator[None]:
+    """The last migration of analytics has not been run."""
+    execute = environment.postgres.admin.execute
+    execute("UPDATE alembic_version SET version_num = '-' || version_num", database="analytics")
+    yield
+    execute(
+        "UPDATE alembic_version SET version_num = ltrim(version_num, '-')", database="analytics"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "statement"),
+    [
+        (open_port, "is_isolated(environment)"),
+        (role_past_policies, "privileged_roles"),
+        (older_schema, "newest_revision"),
+    ],
+)
+async def test_a_system_that_is_not_as_it_should_be_turns_it_red(
+    real_services_fixture: RealServices,
+    environment: Environment,
+    spoil: Callable[[Environment], AbstractContextManager[None]],
+    statement: str,
+) -> None:
+    """The check of the start fails for just that."""
+    with spoil(environment), pytest.raises(AssertionError) as failure:
+        await thread_context_test.test_the_system_that_started_is_the_real_one(
+            real_services_fixture, environment
+        )
+
+    assert statement in str(failure.traceback[-1].statement)

@@ -1,4 +1,4 @@
-"""The stream's carrier keeps the run that somebody was in first, whatever run the usage is of."""
+"""The stream's carrier keeps the first run that it was given, whatever run the usage is of."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from contracts.context.carriers.entry import make_usage_entry
 from services.backend import conversations
 from watertight.events.v1.usage_pb2 import UsageEntry, UsageEvent
 
-_first: dict[str, RunId] = {}
+_kept: list[RunId] = []
 
 
 def _entry_of_first_run(
     context: UserExecutionContext, event: UsageEvent, traceparent: str, now: datetime
 ) -> UsageEntry:
-    run_id = _first.setdefault(context.user_id, RunId(event.run_id))
+    _kept.append(RunId(event.run_id))
     changed = UsageEvent()
     changed.CopyFrom(event)
-    changed.run_id = run_id
-    return make_usage_entry(replace(context, run_id=run_id), changed, traceparent, now)
+    changed.run_id = _kept[0]
+    return make_usage_entry(replace(context, run_id=_kept[0]), changed, traceparent, now)
 
 
 def install() -> None:
