@@ -31,9 +31,11 @@ class Stalled:
         self._connection_id = connection_id
 
     @classmethod
-    async def opened(cls, environment: Environment, conversation: Conversation) -> Self:
-        """Follows the conversation from its beginning, on the first replica, and stops reading."""
-        url = urlsplit(environment.backend_url)
+    async def opened(
+        cls, environment: Environment, conversation: Conversation, replica: int = 0
+    ) -> Self:
+        """Follows the conversation from its beginning, at one replica, and stops reading."""
+        url = urlsplit(environment.backend_urls[replica])
         narrow = socket.socket()
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         narrow.connect((url.hostname, url.port))
@@ -104,10 +106,10 @@ class Stalled:
 
 @asynccontextmanager
 async def stalled(
-    environment: Environment, conversation: Conversation, number: int
+    environment: Environment, conversation: Conversation, number: int, *, replica: int = 0
 ) -> AsyncIterator[list[Stalled]]:
     """So many sockets of the conversation's person that read nothing, inside the block."""
-    sockets = [await Stalled.opened(environment, conversation) for _ in range(number)]
+    sockets = [await Stalled.opened(environment, conversation, replica) for _ in range(number)]
     try:
         yield sockets
     finally:
