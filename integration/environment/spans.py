@@ -17,7 +17,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from tools.processes.waiting import until
 
-ARRIVAL_LIMIT_SECONDS: Final = 10.0
+# Longer than a service tries to send a batch.
+ARRIVAL_LIMIT_SECONDS: Final = 15.0
 _IDENTIFIERS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
 
 

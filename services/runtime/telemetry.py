@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 from typing import Final
 
 from opentelemetry.context import Context
@@ -38,9 +39,10 @@ from services.runtime.metrics import SPANS
 _QUEUE_SPANS: Final = 100_000
 _BATCH_SPANS: Final = 2_048
 _DELAY_MILLISECONDS: Final = 50
-# A collector that is gone must not hold up the end of the process.
-_EXPORT_SECONDS: Final = 1
-_FLUSH_MILLISECONDS: Final = 1_000
+# A batch that is not taken in this time is lost, and a busy collector may be slow.
+_EXPORT_SECONDS: Final = 10
+# One that is gone must not hold up the end of the process, though.
+_FLUSH_SECONDS: Final = 1.0
 
 
 class Operation:
@@ -72,8 +74,11 @@ class Operation:
 class Telemetry:
     """Makes this process's spans, and sends them where an endpoint is set."""
 
-    def __init__(self, service: str, provider: TracerProvider) -> None:
+    def __init__(
+        self, service: str, provider: TracerProvider, exporter: OTLPSpanExporter | None
+    ) -> None:
         self._provider = provider
+        self._exporter = exporter
         self._tracer = provider.get_tracer(f"watertight.{service}")
 
     @contextmanager
@@ -106,12 +111,16 @@ class Telemetry:
             SPANS.inc()
 
     def flush(self) -> bool:
-        """Sends what waits, within 1 s; blocking."""
-        return self._provider.force_flush(_FLUSH_MILLISECONDS)
+        """Sends what waits; blocking."""
+        return self._provider.force_flush()
 
     def shutdown(self) -> None:
-        """Sends what waits and stops; blocking."""
-        self._provider.shutdown()
+        """Sends what waits, gives up after 1 s, and stops; blocking."""
+        stopping = Thread(target=self._provider.shutdown, name="telemetry", daemon=True)
+        stopping.start()
+        stopping.join(_FLUSH_SECONDS)
+        if stopping.is_alive() and self._exporter is not None:
+            self._exporter.shutdown()
 
 
 def _parent_context(parent: TraceParent | None) -> Context:
@@ -138,6 +147,7 @@ def configure_telemetry(service: str, otlp_endpoint: str) -> Telemetry:
     provider = TracerProvider(
         sampler=ALWAYS_ON, resource=Resource({"service.name": service}), shutdown_on_exit=False
     )
+    exporter = None
     if otlp_endpoint:
         exporter = OTLPSpanExporter(
             endpoint=otlp_endpoint,
@@ -153,4 +163,4 @@ def configure_telemetry(service: str, otlp_endpoint: str) -> Telemetry:
                 export_timeout_millis=_EXPORT_SECONDS * 1000,
             )
         )
-    return Telemetry(service, provider)
+    return Telemetry(service, provider, exporter)

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from queue import Queue
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import grpc
@@ -17,8 +19,11 @@ from contracts.context import RequestId, Scope, TenantId, UserExecutionContext, 
 from contracts.context.carriers.trace import TraceParent
 from services.runtime.errors import NotFound
 from services.runtime.telemetry import Telemetry, configure_telemetry
+from tools.processes.waiting import wait_until
 
 _NOW = datetime.now(UTC)
+# Shorter than a batch is tried.
+_LIMIT_SECONDS = 5.0
 _PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 0)
 
 
@@ -36,6 +41,8 @@ def _context(user: str) -> UserExecutionContext:
 class _Collector(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: Queue[Span] = Queue()
+        self.answers = Event()
+        self.answers.set()
 
     def Export(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 -- the protocol's
         """Keeps the spans."""
@@ -43,6 +50,7 @@ class _Collector(trace_service_pb2_grpc.TraceServiceServicer):
             for scope in resource.scope_spans:
                 for span in scope.spans:
                     self.spans.put(span)
+        self.answers.wait(_LIMIT_SECONDS)
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
@@ -58,6 +66,7 @@ def collector() -> Iterator[tuple[_Collector, Telemetry]]:
     telemetry = configure_telemetry("probe", f"http://127.0.0.1:{port}")
     yield servicer, telemetry
     telemetry.shutdown()
+    servicer.answers.set()
     server.stop(0).wait()
 
 
@@ -98,6 +107,25 @@ def test_failures_say_no_words(collector: tuple[_Collector, Telemetry]) -> None:
 
     assert all("secret" not in str(span) for span in spans)
     assert [2, 2] == [span.status.code for span in spans]
+
+
+def test_collector_that_hangs_does_not_hold_up_the_end(
+    collector: tuple[_Collector, Telemetry],
+) -> None:
+    """Who does not answer is given up long before a batch would be."""
+    servicer, telemetry = collector
+    servicer.answers.clear()
+    with telemetry.span("work", None, None):
+        pass
+    servicer.spans.get(timeout=_LIMIT_SECONDS)
+    ending = Thread(target=telemetry.shutdown)
+    ending.start()
+    ending.join(_LIMIT_SECONDS)
+
+    assert not ending.is_alive()
+    wait_until(
+        lambda: "telemetry" not in {each.name for each in enumerate_threads()}, _LIMIT_SECONDS
+    )
 
 
 def test_nothing_is_ambient() -> None:
