@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 from integration.clients.auth import AuthClient
 from integration.environment import Environment
+from tools.datastores import DatastoreError
 from tools.processes import ProcessError
 
 _TENANT: Final = "acme"
@@ -112,7 +113,7 @@ async def _run(replicas: int) -> int:
             while not asked_to_end.is_set():
                 environment.supervisor.check()
                 await _wait(asked_to_end, _WATCH_SECONDS)
-    except ProcessError as error:
+    except (ProcessError, DatastoreError) as error:
         sys.stderr.write(f"up: {error}\n")
         return os.EX_UNAVAILABLE
     sys.stdout.write("stopped.\n")

@@ -68,7 +68,7 @@ class Environment:
         self._settings = settings or {}
         self._durable = durable
         self._postgres_settings = postgres_settings or {}
-        owned = embedded or durable or postgres_settings is not None
+        owned = embedded or durable or bool(postgres_settings)
         self._external = None if owned else external_servers()
         self._cleanup = contextlib.ExitStack()
         self._addresses: dict[str, Address] = {}

@@ -28,7 +28,7 @@ def _runs(pid: int) -> bool:
 
 async def test_whole_system_starts_and_nothing_is_left(tmp_path: Path) -> None:
     """Every service is healthy inside the block; after it only logs are left."""
-    async with Environment(log_directory=tmp_path) as environment:
+    async with Environment(log_directory=tmp_path, embedded=True) as environment:
         urls = (environment.auth_url, environment.analytics_url, *environment.backend_urls)
         inside = await asyncio.gather(*map(health, urls))
         pids = [process.pid for process in environment.supervisor.processes.values()]

@@ -76,7 +76,7 @@ FAULTS: Final = (restart_postgres, kill_postgres, terminate_back_ends, restart_r
 def environment() -> Iterator[Environment]:
     """A system whose datastores may be broken: each test leaves it whole again."""
     with asyncio.Runner() as runner:
-        running = Environment(programs=seeded_programs())
+        running = Environment(programs=seeded_programs(), embedded=True)
         runner.run(running.__aenter__())
         try:
             yield running

@@ -21,7 +21,7 @@ ARRIVAL_SECONDS = 30.0
 
 async def test_usage_survives_a_redis_that_comes_back_empty() -> None:
     """Redis dies between taking the usage and giving it out; each run counts, and counts once."""
-    async with Environment(programs=seeded_programs()) as environment:
+    async with Environment(programs=seeded_programs(), embedded=True) as environment:
         session = await _log_in(environment)
         async with BackendClient(environment.backend_url, token=session.access_token) as backend:
             thread_id = (await backend.create_thread("kept")).thread_id

@@ -105,6 +105,7 @@ def embedded_somebody(**settings: str) -> Iterator[Somebody]:
         )
         theirs.valkey.admin.set("wt:backend:other", "theirs")
         theirs.valkey.admin.set("wt-other:key", "theirs")
+        theirs.valkey.admin.close()  # or it would be a stranger to every run
         port = theirs.postgres.port
         yield Somebody(
             f"postgresql://{ADMINISTRATOR}:{password}@127.0.0.1:{port}/postgres",
