@@ -38,6 +38,11 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         service="backend",
     ),
     Defect(
+        name="answer-of-another",
+        description="a refusal names the request of the refusal before it",
+        service="backend",
+    ),
+    Defect(
         name="breaker-stays-open",
         description="who has once found the database gone never asks it again",
         service="backend",
@@ -58,13 +63,23 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         service="analytics",
     ),
     Defect(
+        name="exchange-widens",
+        description="a transaction token may do all that an administrator may",
+        service="auth",
+    ),
+    Defect(
+        name="existence-told",
+        description="what is another's is forbidden, and what is nobody's not found",
+        service="backend",
+    ),
+    Defect(
         name="expired-accepted",
         description="an access token is good for ever",
         service="backend",
     ),
     Defect(
         name="forgotten-parent",
-        description="a hop forgets which request and which span it was made for, and how deep it is",
+        description="a hop forgets which request and span it was made for, and how deep it is",
         service="backend",
     ),
     Defect(
@@ -85,6 +100,11 @@ DEFECTS: Final[tuple[Defect, ...]] = (
             "backend": ("alter table threads add unique (thread_id)",),
             "analytics": ("alter table usage_events add unique (usage_id)",),
         },
+    ),
+    Defect(
+        name="literal-in-statement",
+        description="content stands in the text of a statement",
+        service="backend",
     ),
     Defect(
         name="log-content",
@@ -110,6 +130,11 @@ DEFECTS: Final[tuple[Defect, ...]] = (
         name="resume-off-by-one",
         description="a client that resumes misses the first event after the one that it has had",
         service="backend",
+    ),
+    Defect(
+        name="scope-unasked",
+        description="nobody asks what a token is for",
+        service="analytics",
     ),
     Defect(
         name="session-cache-miss",

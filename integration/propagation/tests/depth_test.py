@@ -9,6 +9,7 @@ import pytest
 
 from contracts.context import (
     MAXIMUM_OPERATION_DEPTH,
+    Attributes,
     DepthExceeded,
     RequestId,
     RunId,
@@ -24,6 +25,9 @@ from integration.propagation.evidence import marks_of
 from integration.propagation.journeys import Trace
 from integration.propagation.outside import RECORD_USAGE, record_usage, statements
 from services.runtime.auth_client import AuthClient
+
+NOTE = "a-note-of-the-caller"
+"""An attribute: it goes with the context, and is told to nobody."""
 
 pytestmark = [pytest.mark.integration, pytest.mark.real_services]
 
@@ -62,6 +66,7 @@ async def chain(environment: Environment, principals: Principals) -> Chain:
         run_id=RunId("deep-run"),
         request_id=new_request(),
         scopes=frozenset({Scope.USAGE_WRITE}),
+        attributes=Attributes({"note": NOTE}),
         issued_at=datetime.now(UTC),
         expires_at=datetime.max.replace(tzinfo=UTC),
     )
@@ -100,6 +105,7 @@ async def test_each_call_of_a_chain_names_its_callers_request(chain: Chain) -> N
     }
 
     assert {lineage[1:] for lineage in wanted} == rows
+    assert [] == [mark for mark in left if NOTE in str(mark.fields)]
     with pytest.raises(DepthExceeded):
         contexts[-1].child(new_request())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,10 @@ def test_a_defect_turns_the_suite_red(defect: str, tmp_path: Path) -> None:
 
     assert frozenset() == result.broken, result.output
     assert fails == result.failed, result.output
+
+
+def test_every_test_is_turned_red() -> None:
+    """Each test of the suite is failed by one of the defects."""
+    written = set(re.findall(r"^async def (test_\w+)", SUITE.read_text(), re.MULTILINE))
+
+    assert written == {name.partition("[")[0] for _, fails in FAILS.values() for name in fails}
