@@ -50,7 +50,7 @@ class _Collector(trace_service_pb2_grpc.TraceServiceServicer):
             for scope in resource.scope_spans:
                 for span in scope.spans:
                     self.spans.put(span)
-        self.answers.wait(_LIMIT_SECONDS)
+        self.answers.wait(2 * _LIMIT_SECONDS)
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
