@@ -46,14 +46,14 @@ class Exploration:
             tenants=chance.randint(2, 3),
             users=2,
             threads=chance.randint(2, 3),
-            operations=chance.randrange(200, 400),
+            operations=chance.randrange(200, 320),
             seed=seed,
-            workers=chance.randint(4, 12),
+            workers=chance.randint(4, 8),
         )
         return cls(
             seed=seed,
             plan=plan,
-            replicas=chance.randint(2, 3),
+            replicas=chance.randint(1, 3),
             pool_sizes={name: chance.randint(2, 4) for name in ("auth", "analytics", "backend")},
             transactions=chance.randrange(16, 80),
             commands=chance.randrange(200, 600),
