@@ -42,6 +42,7 @@ if __name__ == "__main__":
         main(
             sys.argv[1:],
             program="audit",
+            typed="tools/bazel run //integration:audit --",
             open_adapter=_open_system,
             leaks=[SeededLeak(leak.name, leak.description) for leak in LEAKS],
         )

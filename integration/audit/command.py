@@ -82,8 +82,12 @@ def main(
     program: str,
     open_adapter: OpenAdapter,
     leaks: Sequence[SeededLeak] = (),
+    typed: str = "",
 ) -> int:
     """Do what a command line asks for, and give the exit code.
+
+    `typed` is what people type before the arguments, where that is not the program's name: the
+    report says by it how to repeat the audit.
 
     `check HISTORY` judges a history again; anything else runs an audit. 0 PASS, 10 LEAK, 11 LOSS,
     12 INCONCLUSIVE, 64 wrong arguments (EX_USAGE).
@@ -91,7 +95,7 @@ def main(
     try:
         if list(arguments[:1]) == ["check"]:
             return _check(arguments[1:], program)
-        return _run(arguments, program, open_adapter, leaks)
+        return _run(arguments, program, open_adapter, leaks, typed or program)
     except (_UsageError, PlanError, ReportDirectoryError, JsonFileError, HistoryError) as error:
         _complain(program, str(error))
         return ExitCode.USAGE
@@ -122,6 +126,7 @@ def _run(
     program: str,
     open_adapter: OpenAdapter,
     leaks: Sequence[SeededLeak],
+    typed: str,
 ) -> int:
     options = _parsed(_parser(program), arguments)
     if options.list_leaks:
@@ -148,7 +153,9 @@ def _run(
             if not inside:
                 fresh_report_folder(directory)
             launch = Launch(options.leak, directory, plan)
-            report = _audit(launch, [program, *arguments], open_adapter, terminal)
+            report = _audit(
+                launch, open_adapter, terminal, program=program, typed=[typed, *arguments]
+            )
     except (OSError, HistoryError) as error:
         _complain(program, f"there is no history to judge: {error}")
         return Verdict.INCONCLUSIVE.exit_code
@@ -190,18 +197,24 @@ def _complain(program: str, message: str) -> None:
 
 
 def _audit(
-    launch: Launch, typed: Sequence[str], open_adapter: OpenAdapter, console: Console
+    launch: Launch,
+    open_adapter: OpenAdapter,
+    console: Console,
+    *,
+    program: str,
+    typed: Sequence[str],
 ) -> Report:
     """Run an audit to a report, whatever happens: a system that does not start is inconclusive."""
     path = launch.directory / HISTORY_NAME
-    command = shlex.join(typed)
+    before, *arguments = typed
+    command = " ".join([before, *map(shlex.quote, arguments)])
     report: Report | None = None
 
     async def opened() -> None:
         nonlocal report
         async with open_adapter(launch) as adapter:
             report = await run_audit(
-                adapter, launch.plan, launch.directory, progress, command=command
+                adapter, launch.plan, launch.directory, progress, command=command, program=before
             )
 
     fault = ""
@@ -214,8 +227,10 @@ def _audit(
             fault = f"{type(error).__name__}: {error}"
     if report is None:
         if not path.exists():
-            description = SystemDescription(typed[0], (), ())
-            with HistoryWriter(path, description, launch.plan, command=command) as history:
+            description = SystemDescription(program, (), ())
+            with HistoryWriter(
+                path, description, launch.plan, command=command, program=before
+            ) as history:
                 history.note(NoteKind.ADAPTER, "the system could not be opened")
         try:
             report = check_history(path)

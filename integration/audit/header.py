@@ -32,6 +32,8 @@ def header_fields(header: Header) -> dict[str, object]:
         "seed": header.plan.seed,
         "started": header.started,
         "command": header.command,
+        "program": header.program,
+        "machine": dict(header.machine),
         "plan": asdict(header.plan),
         "description": asdict(header.description),
     }
@@ -44,6 +46,8 @@ def header_from(fields: Mapping[str, Any]) -> Header:
         AuditPlan(**fields["plan"]),
         str(fields["started"]),
         str(fields.get("command", "")),
+        str(fields.get("program", "")),
+        {str(name): str(fact) for name, fact in fields.get("machine", {}).items()},
     )
 
 

@@ -14,6 +14,7 @@ from integration.audit.adapter import Observation, Outcome, Subscription
 from integration.audit.encodings import as_text
 from integration.audit.header import header_fields
 from integration.audit.identifiers import Identifier
+from integration.audit.machine import machine_facts
 from integration.audit.population import AuditPlan, Population
 from integration.audit.records import Header, Invoked
 from integration.audit.scopes import Allowance, Scope
@@ -35,6 +36,7 @@ class HistoryWriter:
         *,
         started: datetime | None = None,
         command: str = "",
+        program: str = "",
     ) -> None:
         """Create the file, which must not exist, and write its header."""
         self._file = path.open("x", encoding="ascii")
@@ -42,7 +44,10 @@ class HistoryWriter:
         self._numbers: dict[Scope, int] = {}
         moment = started or datetime.now(UTC)
         try:
-            self._append(header_fields(Header(description, plan, moment.isoformat(), command)))
+            header = Header(
+                description, plan, moment.isoformat(), command, program, machine_facts()
+            )
+            self._append(header_fields(header))
         except BaseException:
             self._file.close()
             raise

@@ -1,5 +1,7 @@
 """What a history consists of, as values: one for each line of its file."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from integration.audit.adapter import Observation, Reading, Result
@@ -18,6 +20,10 @@ class Header(NamedTuple):
     """Wall-clock time (RFC 3339), for people; every other time is monotonic, from this moment."""
     command: str = ""
     """What was typed to run it; empty where no command line did."""
+    program: str = ""
+    """What of that stands before the arguments, for whoever wants to type others."""
+    machine: Mapping[str, str] = MappingProxyType({})
+    """What it ran on."""
 
 
 class ScopeDeclared(NamedTuple):

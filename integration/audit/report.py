@@ -1,11 +1,13 @@
 """A report: everything that an audit says, as values and as JSON."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 
+from integration.audit.activity import Activity, OperationFigures, Timeline
 from integration.audit.adapter import Result
 from integration.audit.errors import AuditError, CorruptHistoryError, HistoryError
 from integration.audit.examination import Examination, examine
@@ -29,6 +31,30 @@ class ChannelResult:
     content_canaries: int | None = None
     identifier_canaries: int | None = None
     leaks: int | None = None
+    minimum_observations: int | None = None
+    """What the adapter declared, without which there is no verdict; `None` where it did not."""
+    minimum_canaries: int | None = None
+    sources: Mapping[str, int] = field(default_factory=dict)
+    """Where on the channel was looked, and how often."""
+
+    @property
+    def promise(self) -> str:
+        """Say in one sentence what must be so on this channel."""
+        if self.expectation is Expectation.CONTENT_FREE:
+            return "holds nobody's content, not even its owner's, and no stranger's identifiers"
+        return "shows everybody their own, and nobody what belongs to another"
+
+    @property
+    def due(self) -> str:
+        """Say in one sentence how much must be seen before its silence is evidence."""
+        if self.minimum_observations is None:
+            return "nothing: the adapter does not declare it"
+        seen = f"at least {_counted(self.minimum_observations, 'observation')}"
+        if self.expectation is Expectation.CONTENT_FREE or not self.minimum_canaries:
+            return seen
+        kind = "content" if self.expectation is Expectation.CONTENT else "own"
+        canaries = "canary" if self.minimum_canaries == 1 else "canaries"
+        return f"{seen}, and {self.minimum_canaries:,} {kind} {canaries} of their owners"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +92,40 @@ class Report:
     witnesses: list[Witness]
     metrics: Mapping[str, Metric]
     duration_seconds: float
+    operations: Sequence[OperationFigures]
+    """The figures of each kind of operation."""
+    timeline: Timeline
+    check_command: str
+    """What judges this history again; empty where no command line recorded it."""
+
+    @property
+    def sentence(self) -> str:
+        """Say in one sentence what the verdict means, and what it rests on."""
+        observations = sum(each.observations or 0 for each in self.channels.values())
+        channels = sum(each.observed for each in self.channels.values())
+        looked = (
+            f"{_counted(observations, 'observation')} on {_counted(channels, 'channel')} of "
+            f"{_counted(sum(each.count for each in self.operations), 'operation')}"
+        )
+        if self.verdict is Verdict.PASS:
+            return (
+                "Nobody observed what belongs to another, and everybody received their own, in "
+                f"{looked}."
+            )
+        if self.verdict is Verdict.INCONCLUSIVE:
+            return f"Too little was seen to say anything, in {looked}."
+        kind = "leak" if self.verdict is Verdict.LEAK else "loss"
+        found = [
+            f"{anomaly.value} ({result.count:,})"
+            for anomaly, result in self.anomalies.items()
+            if result.count and result.consequence == kind
+        ] or [a.value for a, result in self.anomalies.items() if result.count]
+        what = (
+            "Somebody observed what belongs to another"
+            if self.verdict is Verdict.LEAK
+            else "Something that was acknowledged did not reach its owner, or not as it was"
+        )
+        return f"{what}: {', '.join(found)}, in {looked}."
 
     @property
     def limits(self) -> str:
@@ -105,7 +165,16 @@ class Report:
             "anomalies": {each.value: asdict(result) for each, result in self.anomalies.items()},
             "witnesses": [witness.to_json() for witness in self.witnesses],
             "metrics": {name: asdict(metric) for name, metric in self.metrics.items()},
+            "sentence": self.sentence,
+            "machine": dict(header.machine),
+            "check_command": self.check_command,
+            "operations": {each.name: asdict(each) for each in self.operations},
+            "timeline": asdict(self.timeline),
         }
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _enumerated(one: str, many: str, names: Sequence[str], all_of_them: int) -> str:
@@ -123,30 +192,44 @@ def check_history(path: Path) -> Report:
     Raises a `HistoryError` when the file is not a history that can be read.
     """
     began = perf_counter()
-    examination = _examined(path)
+    activity = Activity()
+    examination = _examined(path, activity)
     verdict, reasons = judge(examination)
     found = examination.findings.retained
     seen = witnesses(found, examination.ledger, read_history(path))
     check_seconds = perf_counter() - began
+    header = examination.header
+    seconds = examination.statistics.last_time / 1e9
     return Report(
-        header=examination.header,
+        header=header,
         verdict=verdict,
         reasons=reasons,
-        channels=_channels(examination),
+        channels=_channels(examination, activity),
         anomalies={each: _anomaly(examination, each) for each in Anomaly},
         findings=found,
         witnesses=seen,
         metrics=_metrics(examination, path.stat().st_size, check_seconds),
-        duration_seconds=round(examination.statistics.last_time / 1e9, 3),
+        duration_seconds=round(seconds, 3),
+        operations=activity.operations(header.description.operations, seconds),
+        timeline=activity.timeline(),
+        check_command=_check_command(header, path),
     )
 
 
-def _examined(path: Path) -> Examination:
+def _check_command(header: Header, path: Path) -> str:
+    """Name the history as it lies in its folder: where that is, is not the reader's concern."""
+    if not header.program:
+        return ""
+    return f"{header.program} check {shlex.quote(f'{path.absolute().parent.name}/{path.name}')}"
+
+
+def _examined(path: Path, activity: Activity) -> Examination:
     line = 0
 
     def counted() -> Iterator[Record]:
         nonlocal line
         for line, record in enumerate(read_history(path), start=1):  # noqa: B007 - for the error
+            activity.feed(record)
             yield record
 
     try:
@@ -158,7 +241,7 @@ def _examined(path: Path) -> Examination:
         raise CorruptHistoryError(path, line, reason) from error
 
 
-def _channels(examination: Examination) -> dict[Channel, ChannelResult]:
+def _channels(examination: Examination, activity: Activity) -> dict[Channel, ChannelResult]:
     declared = {plan.channel: plan for plan in examination.header.description.channels}
     results = {}
     for channel, coverage in examination.coverage.items():
@@ -174,6 +257,9 @@ def _channels(examination: Examination) -> dict[Channel, ChannelResult]:
             content_canaries=coverage.content,
             identifier_canaries=coverage.identifiers,
             leaks=examination.findings.leaks[channel],
+            minimum_observations=None if plan is None else plan.minimum_observations,
+            minimum_canaries=None if plan is None else plan.minimum_canaries,
+            sources=activity.sources(channel),
         )
     return results
 

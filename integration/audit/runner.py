@@ -55,15 +55,19 @@ async def run_audit(
     progress: Progress = SILENT,
     *,
     command: str = "",
+    program: str = "",
 ) -> Report:
     """Drive a system as planned, and judge what was seen.
 
     Writes `history.jsonl` into the directory, which exists, while running; cancelling leaves it
     readable. What the adapter raises ends in the report (INCONCLUSIVE), not here. Everything is
-    waited for with a limit. The command line, where there is one, stands in the report's head.
+    waited for with a limit. The command line and the program
+    in it, where there are any, stand in the report.
     """
     path = directory / HISTORY_NAME
-    with HistoryWriter(path, adapter.description, plan, command=command) as history:
+    with HistoryWriter(
+        path, adapter.description, plan, command=command, program=program
+    ) as history:
         try:
             await _Audit(Driver(adapter, plan, history), plan, progress).run()
         except asyncio.CancelledError:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from integration.audit.findings import Finding
+from integration.audit.hops import Hop, Trails
 from integration.audit.ledger import Ledger
 from integration.audit.records import Completed, Record
 
@@ -52,6 +53,8 @@ class Witness:
     """Who saw, or missed, it."""
     operations: tuple[WitnessOperation, ...]
     excerpt: str
+    hops: tuple[Hop, ...] = ()
+    """The way from who wrote to where it was seen."""
 
     def to_json(self) -> dict[str, object]:
         """Give it as what JSON can hold."""
@@ -66,15 +69,20 @@ def witnesses(
     wanted = {number for each in chosen for number in (each.writer, each.reader)} - {None}
     if not chosen:
         return []
-    completions = {
-        record.number: record
-        for record in records
-        if isinstance(record, Completed) and record.number in wanted
-    }
-    return [_witness(finding, ledger, completions) for finding in chosen]
+    completions: dict[int, Completed] = {}
+    trails = Trails(chosen, ledger)
+    for record in records:
+        if not isinstance(record, Completed):
+            trails.feed(record)
+        elif record.number in wanted:
+            completions[record.number] = record
+            trails.feed(record)
+    return [_witness(finding, ledger, completions, trails) for finding in chosen]
 
 
-def _witness(finding: Finding, ledger: Ledger, completions: dict[int, Completed]) -> Witness:
+def _witness(
+    finding: Finding, ledger: Ledger, completions: dict[int, Completed], trails: Trails
+) -> Witness:
     parts = [
         _operation(number, role, ledger, completions)
         for number, role in _cast(finding)
@@ -103,6 +111,7 @@ def _witness(finding: Finding, ledger: Ledger, completions: dict[int, Completed]
         observer=observer,
         operations=tuple(parts),
         excerpt=finding.excerpt,
+        hops=trails.of(finding, hop, observer),
     )
 
 

@@ -9,5 +9,11 @@ LEAKS = (SeededLeak(CACHE_LEAK, "the list of books is cached on its address alon
 
 if __name__ == "__main__":
     sys.exit(
-        main(sys.argv[1:], program="audit-example", open_adapter=open_notebook, leaks=LEAKS),
+        main(
+            sys.argv[1:],
+            program="audit-example",
+            open_adapter=open_notebook,
+            leaks=LEAKS,
+            typed="tools/bazel run //integration/systems/example --",
+        ),
     )
