@@ -17,8 +17,8 @@ def people(principals: Principals) -> People:
     return asyncio.run(People.settled_in(principals))
 
 
-@pytest.fixture(autouse=True)
-async def _unharmed(environment: Environment) -> AsyncIterator[None]:
+@pytest.fixture
+async def unharmed(environment: Environment) -> AsyncIterator[None]:
     """After every test the system is healthy, and no log holds what was sent."""
     logs = [process.log_path for process in environment.supervisor.processes.values()]
     positions = {log: log.stat().st_size for log in logs}

@@ -26,6 +26,8 @@ from integration.security.stage import People
 from services.runtime.auth_client import AuthClient as Workload
 from services.runtime.workload import make_workload_token
 
+pytestmark = pytest.mark.usefixtures("unharmed")
+
 Metadata = Sequence[tuple[str, str | bytes]]
 LIMIT_SECONDS = 10.0
 

@@ -11,6 +11,8 @@ from integration.security.judging import http_faults
 from integration.security.routes import METHODS, Route, routes
 from integration.security.stage import People
 
+pytestmark = pytest.mark.usefixtures("unharmed")
+
 TOO_LARGE_BYTES = 100_000
 TOO_LARGE = 413
 CREDENTIALS: tuple[tuple[str, list[tuple[str, str]]], ...] = (

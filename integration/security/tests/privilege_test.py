@@ -25,7 +25,11 @@ from integration.security.stage import RUN
 from watertight.analytics.v1.analytics_pb2 import RecordUsageRequest
 from watertight.auth.v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenResponse
 
-pytestmark = [pytest.mark.integration, pytest.mark.real_services]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.real_services,
+    pytest.mark.usefixtures("unharmed"),
+]
 
 ABOUT_AN_OBJECT = {Kind.THREAD, Kind.USAGE, Kind.MEMBERSHIP}
 # What two equal answers may differ in: identifiers of 32 digits, tokens, tickets and times.
@@ -73,14 +77,14 @@ async def test_role_gets_what_the_table_says(
 async def differences(environment: Environment, what: str, process: str, *asked: Ask) -> list[str]:
     """How two answers differ, in all that a caller sees, and in all that the system did.
 
-    What differs is asked again after the system has come to rest: a connection that ends has
-    effects after its last answer.
+    Whose effects differ is asked again after the system has come to rest: a connection that ends
+    has effects after its last answer.
     """
-    if not await _differences(environment, process, look, asked):
-        return []
-    await settled(environment)
-    again = await _differences(environment, process, settled, asked)
-    return [f"{what}: {each}" for each in again]
+    said, done = await _differences(environment, process, look, asked)
+    if done and not said:
+        await settled(environment)
+        said, done = await _differences(environment, process, settled, asked)
+    return [f"{what}: {each}" for each in (*said, *done)]
 
 
 async def _differences(
@@ -88,18 +92,22 @@ async def _differences(
     process: str,
     observe: Callable[[Environment], Awaitable[Effects]],
     asked: Sequence[Ask],
-) -> list[str]:
-    seen = []
+) -> tuple[list[str], list[str]]:
+    """Of what was said, and of what was done."""
+    answers, effects = [], []
     before = await observe(environment)
     for ask in asked:
         said = await ask()
         after = await observe(environment)
         change = after.since(before)
         before = after
-        text = _VARYING.sub("…", said.text)
-        seen.append((said.code, text, change.touched(process), change.refusals))
-    first, second = seen
-    return [f"{a} but {b}" for a, b in zip(first, second, strict=True) if a != b]
+        answers.append((said.code, _VARYING.sub("…", said.text)))
+        effects.append((change.touched(process), change.refusals))
+
+    def unlike(pair: Sequence[Sequence[object]]) -> list[str]:
+        return [f"{a} but {b}" for a, b in zip(*pair, strict=True) if a != b]
+
+    return unlike(answers), unlike(effects)
 
 
 @pytest.mark.parametrize("role", OTHER_USERS, ids=lambda role: role.name.lower())

@@ -22,7 +22,11 @@ from services.runtime.streams import usage_stream
 from tools.processes.waiting import wait_until
 from watertight.backend.v1.backend_pb2 import SendMessageRequest
 
-pytestmark = [pytest.mark.integration, pytest.mark.real_services]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.real_services,
+    pytest.mark.usefixtures("unharmed"),
+]
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from integration.security.judging import quoted_or_inside
 from integration.security.routes import frames
 from integration.security.stage import People
 
+pytestmark = pytest.mark.usefixtures("unharmed")
+
 # With what one frame may end a connection, and why: of what the service documents no more. Not
 # among them: 1001 and 1013 (the server's state, no answer to a frame), 1008 (a flood of frames
 # that say nothing), 1011 (a defect), 4403 (what is not allowed is answered; the connection stays).
