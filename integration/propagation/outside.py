@@ -20,6 +20,7 @@ from contracts.context import (
     Scope,
     ThreadId,
     UserExecutionContext,
+    UserId,
     encode,
 )
 from contracts.context.carriers.hop import CONTEXT_KEY, Metadata
@@ -140,11 +141,13 @@ def claims_of(token: str) -> Any:
     return json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
 
-async def statements(environment: Environment) -> list[dict[str, object]]:
-    """How many statements analytics has run."""
-    query = """
-        SELECT query, calls FROM pg_stat_statements
-        JOIN pg_roles ON pg_roles.oid = userid WHERE rolname = $1 ORDER BY query
-    """
-    role = environment.names.role("analytics_service")
-    return await asyncio.to_thread(environment.postgres.admin.fetch, query, role)
+async def kept(environment: Environment, person_id: UserId) -> dict[str, int]:
+    """How many rows of a user's analytics has, by table."""
+    counts: dict[str, int] = {}
+    for table in ("trail", "usage_events"):
+        query = f"SELECT user_id FROM {table} WHERE user_id = $1"  # noqa: S608 -- of this file
+        rows = await asyncio.to_thread(
+            environment.postgres.admin.fetch, query, str(person_id), database="analytics"
+        )
+        counts[table] = len(rows)
+    return counts

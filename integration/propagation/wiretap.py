@@ -15,6 +15,12 @@ from contracts.context.carriers.hop import read_hop
 from contracts.context.carriers.trace import read_traceparent
 
 _WORKERS: Final = 32
+# Services may be called before they listen: as theirs does, a channel tries again soon.
+_OPTIONS: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
 # The connection's own, which every connection adds by itself.
 _OWN: Final = frozenset({"user-agent"})
 
@@ -110,7 +116,7 @@ class Wiretap(grpc.GenericRpcHandler):
     def _channel(self) -> grpc.Channel:
         target = self._destination()
         if target not in self._channels:
-            self._channels[target] = grpc.insecure_channel(target)
+            self._channels[target] = grpc.insecure_channel(target, options=_OPTIONS)
         return self._channels[target]
 
     def close(self) -> None:

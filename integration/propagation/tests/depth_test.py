@@ -23,7 +23,7 @@ from integration.environment import Environment
 from integration.fixtures.principals import Principals
 from integration.propagation.evidence import marks_of
 from integration.propagation.journeys import Trace
-from integration.propagation.outside import RECORD_USAGE, record_usage, statements
+from integration.propagation.outside import RECORD_USAGE, kept, record_usage
 from services.runtime.auth_client import AuthClient
 
 NOTE = "a-note-of-the-caller"
@@ -111,15 +111,15 @@ async def test_each_call_of_a_chain_names_its_callers_request(chain: Chain) -> N
 
 
 async def test_a_call_too_deep_is_refused_and_touches_nothing(chain: Chain) -> None:
-    """A context of depth 11 gets a typed error, seen in log and span; no statement is run."""
+    """A context of depth 11 gets a typed error, seen in log and span alone; nothing is kept."""
     trace = Trace.new()
     context = chain.context
     message = to_message(context)
     message.operation_depth = MAXIMUM_OPERATION_DEPTH + 1
     message.parent_request_id, message.request_id = context.request_id, new_request()
-    before = await statements(chain.environment)
+    before = await kept(chain.environment, context.user_id)
     code = await chain.call(context, message.SerializeToString(), trace)
-    after = await statements(chain.environment)
+    after = await kept(chain.environment, context.user_id)
     left = await marks_of(chain.environment, trace.trace_id)
 
     assert "INVALID_ARGUMENT" == code
