@@ -104,8 +104,9 @@ class Report:
         observations = sum(each.observations or 0 for each in self.channels.values())
         channels = sum(each.observed for each in self.channels.values())
         looked = (
-            f"{_counted(observations, 'observation')} on {_counted(channels, 'channel')} of "
-            f"{_counted(sum(each.count for each in self.operations), 'operation')}"
+            f"{_counted(observations, 'observation')} of "
+            f"{_counted(sum(each.count for each in self.operations), 'operation')} on "
+            f"{_counted(channels, 'channel')}"
         )
         if self.verdict is Verdict.PASS:
             return (

@@ -4,7 +4,6 @@ import re
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 
 import pytest
 
@@ -303,10 +302,9 @@ def test_observed_text_cannot_become_markup(reports: Reports) -> None:
 
 
 def test_a_long_history_makes_no_long_page() -> None:
-    """A hundred thousand operations are binned: in seconds, and in few bytes each."""
+    """A hundred thousand operations are binned, and cost few bytes each."""
     activity = Activity()
     thread = next(iter(stories.Story().threads))
-    began = perf_counter()
     tracemalloc.start()
     for number in range(100_000):
         started = number * 1_000_000
@@ -318,7 +316,6 @@ def test_a_long_history_makes_no_long_page() -> None:
     timeline = activity.timeline()
     operations = activity.operations([stories.READ], 100.0)
     plots = [outcomes_over_time(timeline), latencies_by_operation(operations)]
-    seconds = perf_counter() - began
 
     assert [100_000, 40] == [sum(timeline.results["ok"]), len(timeline.results["ok"])]
     assert (250.0, 475.0, 500.0, 1000.0) == (
@@ -329,7 +326,6 @@ def test_a_long_history_makes_no_long_page() -> None:
     )
     assert all(plot is not None and len(plot.svg) < 40_000 for plot in plots)
     assert peak_bytes < 5_000_000
-    assert seconds < 20
 
 
 def test_the_json_has_what_the_page_has(reports: Reports) -> None:
