@@ -138,11 +138,11 @@ def test_the_verdict_is_one_sentence_with_what_it_rests_on(
     note = report_of(tmp_path / "history.jsonl", "a note")
 
     assert leak.sentence == (
-        "Somebody observed what belongs to another: cross-tenant-read (1), in 4 observations on"
-        " 12 channels of 2 operations."
+        "Somebody observed what belongs to another: cross-tenant-read (1),"
+        " in 4 observations of 2 operations on 12 channels."
     )
     assert note.sentence == (
-        "Too little was seen to say anything, in 0 observations on 6 channels of 0 operations."
+        "Too little was seen to say anything, in 0 observations of 0 operations on 6 channels."
     )
     assert replace(note, verdict=Verdict.PASS).sentence.startswith("Nobody observed what belongs")
     assert leak.sentence in " ".join(Page(html(leak)).text.split())
