@@ -180,10 +180,11 @@ def _make_new(body: dict[str, Any]) -> None:
 def _of_method(cast: Cast, service: str, target_address: str, method: Method) -> Operation:
     name = f"{service} {method.path}"
     kind = OPERATIONS[name][0] if name in OPERATIONS else Kind.OWN
+    streaming = method.descriptor.client_streaming or method.descriptor.server_streaming
 
     async def ask(role: Role, token: str | None, target: Target) -> Said:
         message = b"" if kind in {Kind.PUBLIC, Kind.NOBODYS} else _message(cast, method, target)
-        send = over_grpc(target_address, method.path, message)
+        send = over_grpc(target_address, method.path, message, streaming=streaming)
         if kind in {Kind.HOP_THREAD, Kind.HOP_TENANT} and role in cast.people:
             tenant = (Scope.TENANT_USAGE,) if kind is Kind.HOP_TENANT else ()
             try:

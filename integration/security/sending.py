@@ -63,24 +63,32 @@ def _error_code(answer: httpx.Response) -> str:
         return UNTYPED
 
 
-def over_grpc(target: str, path: str, message: bytes) -> Send:
-    """Sends metadata to a method of whatever kind; the answer's code is the status.
+def over_grpc(target: str, path: str, message: bytes, *, streaming: bool = False) -> Send:
+    """Sends metadata to a method; the answer's code is the status.
 
     Of a stream of answers it takes the first.
     """
 
     async def send(pairs: Pairs) -> Said:
         async with grpc.aio.insecure_channel(target) as channel:
-            # One request and one answer are the same on the wire as streams of one.
-            method: Any = channel.stream_stream(path)
-            call = method(iter([message]), metadata=tuple(pairs), timeout=_LIMIT_SECONDS)
+            answer: bytes
             try:
-                answer = await call.read()
+                if streaming:
+                    # Not for the others: a refusal that comes while a stream still sends can be
+                    # INTERNAL to the client's own library.
+                    stream: Any = channel.stream_stream(path)
+                    call = stream(iter([message]), metadata=tuple(pairs), timeout=_LIMIT_SECONDS)
+                    answer = await call.read()
+                    metadata = [*await call.initial_metadata()]
+                    call.cancel()
+                else:
+                    method: Any = channel.unary_unary(path)
+                    call = method(message, metadata=tuple(pairs), timeout=_LIMIT_SECONDS)
+                    answer = await call
+                    metadata = [*await call.initial_metadata(), *await call.trailing_metadata()]
             except grpc.aio.AioRpcError as error:
-                metadata = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+                metadata = [*(error.initial_metadata() or ()), *(error.trailing_metadata() or ())]
                 return Said(error.code().name, f"{_plain(metadata)} {error.details()}")
-            metadata = await call.initial_metadata()
-            call.cancel()
         return Said("OK", f"{_plain(metadata)} {answer.decode('latin-1')}")
 
     return send

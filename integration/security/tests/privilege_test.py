@@ -151,7 +151,8 @@ async def test_run_of_another_thread_is_as_nobodys(cast: Cast, declared: list[Op
     for each in declared:
         if not each.name.endswith(("POST /threads/{thread_id}/messages", "SendMessage", "request")):
             continue
-        for run in runs:
+        # A connection's end is waited for: one run of another's is enough for a frame.
+        for run in runs[:1] if " frame " in each.name else runs:
             tried += 1
             targets = [
                 dataclasses.replace(cast.existing, run_id=run_id)
@@ -165,7 +166,7 @@ async def test_run_of_another_thread_is_as_nobodys(cast: Cast, declared: list[Op
             found += await differences(environment, each.name, each.process, *asks)
 
     assert [] == found
-    assert 9 == tried
+    assert 7 == tried
 
 
 async def test_names_and_passwords_tell_of_no_other(cast: Cast) -> None:

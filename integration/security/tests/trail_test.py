@@ -63,16 +63,19 @@ def stories(environment: Environment, principals: Principals) -> Mapping[str, St
 
 @pytest.fixture(scope="session")
 def rows(environment: Environment, stories: Mapping[str, Story]) -> Rows:
-    """All rows of all trails, once what the stream carries has come."""
+    """All rows of these tenants in all trails, once what the stream carries has come."""
     found: Rows = []
     expected = sum(len(deed.rows) for story in stories.values() for deed in story.deeds)
+    tenants = [story.person.tenant_id for story in stories.values()]
     traces = {deed.trace_id for story in stories.values() for deed in story.deeds}
 
     def complete() -> bool:
         found[:] = [
             {"database": database, **row}
             for database in DATABASES
-            for row in environment.postgres.admin.fetch("SELECT * FROM trail", database=database)
+            for row in environment.postgres.admin.fetch(
+                "SELECT * FROM trail WHERE tenant_id = ANY($1::text[])", tenants, database=database
+            )
         ]
         return sum(row["trace_id"] in traces for row in found) >= expected
 
