@@ -53,7 +53,7 @@ class Exploration:
         return cls(
             seed=seed,
             plan=plan,
-            replicas=chance.randint(1, 3),
+            replicas=chance.randint(2, 3),
             pool_sizes={name: chance.randint(2, 4) for name in ("auth", "analytics", "backend")},
             transactions=chance.randrange(16, 80),
             commands=chance.randrange(200, 600),
