@@ -127,4 +127,7 @@ class LeftOverError(ExternalServerError):
         self.what = what
 
     def __str__(self) -> str:
-        return f"{self.server} still has {self.what} of run {self.run}: the next run removes it"
+        return (
+            f"{self.server} still has {self.what} of run {self.run}: the next run tries again,"
+            " and what depends on somebody's own things must be dropped by hand"
+        )

@@ -72,7 +72,8 @@ class ExternalRedis:
             presence.ping()
             for run in sorted(self._runs() - {self._names.run}):
                 if self._abandoned(run):
-                    self._remove(Names(run))
+                    with contextlib.suppress(LeftOverError):
+                        self._remove(Names(run))
             self._cleanup.callback(self._remove, self._names)
         except BaseException:
             self._cleanup.close()

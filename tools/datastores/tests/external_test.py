@@ -332,7 +332,10 @@ def test_server_without_statistics_is_told(supervisor: Supervisor) -> None:
 
 
 def test_what_could_not_be_removed_is_named(somebody: Somebody, supervisor: Supervisor) -> None:
-    """A role that somebody has granted something of theirs stays, and is told by its name."""
+    """A role that somebody has granted something of theirs stays, and is told by its name.
+
+    It keeps no other run from working.
+    """
     run = ExternalDatastores(somebody.servers, [], supervisor)
     run.__enter__()
     role = run.names.role("kept")
@@ -341,7 +344,8 @@ def test_what_could_not_be_removed_is_named(somebody: Somebody, supervisor: Supe
     )
     with pytest.raises(LeftOverError, match=f"still has role {role} of run {run.names.run}"):
         run.__exit__()
-    left = [line for line in somebody.of_runs() if run.names.run in line]
+    with ExternalDatastores(somebody.servers, [], supervisor):
+        left = [line for line in somebody.of_runs() if run.names.run in line]
     somebody.postgres.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
     assert 2 == len(left)
