@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 import redis
 
-from contracts.context import DataScope, TenantId, ThreadId, UserId
+from contracts.context import DataScope, RunId, TenantId, ThreadId, UserId
 from contracts.context.carriers.confirmation import read_confirmation
 from contracts.context.carriers.entry import read_entry
 from integration.clients.answers import ClientError
@@ -51,6 +51,8 @@ class Writer:
 
     person: Person
     thread_id: ThreadId
+    run_id: RunId
+    """Of its first message."""
     word: str
 
     @property
@@ -68,8 +70,8 @@ async def _writer(environment: Environment, person: Person, title: str) -> Write
     word = f"word{secrets.token_hex(8)}"
     async with BackendClient(environment.backend_url, token=person.token) as backend:
         thread_id = (await backend.create_thread(title)).thread_id
-        await backend.send_message(thread_id, word)
-    return Writer(person=person, thread_id=thread_id, word=word)
+        run_id = (await backend.send_message(thread_id, word)).message.run_id
+    return Writer(person=person, thread_id=thread_id, run_id=run_id, word=word)
 
 
 async def _settled(environment: Environment, principals: Principals) -> tuple[Writer, ...]:
@@ -193,7 +195,9 @@ async def test_every_stream_entry_is_of_one_owner(
             continue  # of another test's people
         seen.add(own.scope)
         held = b"".join(fields.values())
-        assert [] == [w.thread_id for w in everybody if w != own and w.thread_id.encode() in held]
+        for other in (each for each in everybody if each != own):
+            named = {other.thread_id.encode(), other.run_id.encode()}
+            assert [] == [name for name in named if name in held]
         assert [] == [w.word for w in everybody if w.word.encode() in held]
     assert writer.scope in seen
     users = {(w.person.tenant_id, w.person.user_id) for w in everybody}

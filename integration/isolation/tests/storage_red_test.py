@@ -73,6 +73,11 @@ SEEDED: Final = (
     ),
     (
         "key_space_test.py",
+        "stream-run",
+        ("test_every_stream_entry_is_of_one_owner",),
+    ),
+    (
+        "key_space_test.py",
         "transcript-before-commit",
         ("test_failed_commit_leaves_nothing_in_a_cache",),
     ),
