@@ -42,8 +42,13 @@ Ask = Callable[[], Awaitable[Said]]
 
 @pytest.fixture(scope="session")
 def cast(environment: Environment, principals: Principals) -> Cast:
-    """Everybody who asks."""
-    return asyncio.run(Cast.gathered(environment, principals))
+    """Everybody who asks, once every process has heard who logged out: none serves before."""
+
+    async def gathered() -> Cast:
+        await settled(environment)
+        return await Cast.gathered(environment, principals)
+
+    return asyncio.run(gathered())
 
 
 @pytest.fixture
