@@ -75,7 +75,7 @@ class System:
     def specifications(
         self, processes: Mapping[str, Service], *, depends_on: Sequence[str] = ()
     ) -> list[ProcessSpecification]:
-        """How to start these processes, by name: each after those whose addresses it has to be told.
+        """How to start these processes, by name: each after those that have to tell it an address.
 
         Where all addresses are known before, all start side by side, and each is healthy once those
         that it needs have answered it.
