@@ -14,15 +14,16 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from contracts.context import ThreadId
+from integration.clients.answers import Refused
 from integration.clients.websocket import WebSocketTestClient
 from integration.environment import Environment
 from integration.fixtures.principals import Principals
+from integration.performance.comparison import MINIMUM_ROUNDS
 
-MINIMUM_ROUNDS: Final = 5
 COMPLETED: Final = "agent_completed"
 
 _WARM_UP_ROUNDS: Final = 2
@@ -35,10 +36,15 @@ class NotCompleted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A person's WebSocket in a thread of hers."""
+    """A person's WebSocket in a thread of hers.
+
+    Who is `patient` says again what was refused for now, and keeps count of it in `refused`.
+    """
 
     client: WebSocketTestClient
     thread_id: ThreadId
+    patient: bool = False
+    refused: list[str] = field(default_factory=list)
 
     async def speak(self, message: str) -> None:
         """Sends a message, and waits until the agent has completed it.
@@ -47,31 +53,42 @@ class Speaker:
             NotCompleted: that did not come, or it was about something else.
             Refused, Unanswered
         """
-        await self.client.request_agent(self.thread_id, message)
+        while not await self._taken(message):
+            self.refused.append(message)
         events = await self.client.collect_events(_COMPLETION_SECONDS, until=COMPLETED)
         last = events[-1] if events else {}
         if last.get("type") != COMPLETED or message not in last["content"]:
             raise NotCompleted(f"expected {COMPLETED} for a message, got {last.get('type')}")
 
+    async def _taken(self, message: str) -> bool:
+        try:
+            await self.client.request_agent(self.thread_id, message)
+        except Refused as error:
+            # This code alone says that nothing has happened, and that it may be said again.
+            if self.patient and error.code == "UNAVAILABLE":
+                return False
+            raise
+        return True
+
 
 @asynccontextmanager
 async def speakers(
-    environment: Environment, principals: Principals, count: int
+    environment: Environment, principals: Principals, count: int, *, patient: bool = False
 ) -> AsyncIterator[list[Speaker]]:
-    """So many people of one tenant, each connected in a thread of her own."""
+    """So many people of one tenant, each connected in a thread of her own, at every replica."""
     tenant = (await principals.administrator()).tenant
     async with AsyncExitStack() as stack:
         found = []
-        for _ in range(count):
+        for number in range(count):
             person = await principals.user(tenant)
             client = await stack.enter_async_context(
                 WebSocketTestClient(
                     token=person.token,
-                    base_url=environment.backend_url,
+                    base_url=environment.backend_urls[number % len(environment.backend_urls)],
                     limit_seconds=_COMPLETION_SECONDS,
                 )
             )
-            found.append(Speaker(client, await principals.thread(person)))
+            found.append(Speaker(client, await principals.thread(person), patient))
         yield found
 
 

@@ -25,8 +25,9 @@ async def benchmark(rounds: int) -> Sequence[Comparison]:
     async with Environment(settings=settings) as environment:
         principals = Principals(environment)
         for contexts in _CONTEXTS:
-            async with speakers(environment, principals, contexts) as speaking:
+            async with speakers(environment, principals, contexts, patient=True) as speaking:
                 scaling = await measure_scaling(speaking, rounds=rounds)
+                refused = sum(len(speaker.refused) for speaker in speaking)
             found.append(
                 Comparison(
                     name=f"scaling-{contexts}",
@@ -38,6 +39,7 @@ async def benchmark(rounds: int) -> Sequence[Comparison]:
                     },
                     notes=(
                         f"the median of the rounds' own T(n) / (n * T(1)): {scaling.factor:.2f}",
+                        f"refused for now, and said again, the time included: {refused} messages",
                         "a message over each one's WebSocket until its own agent_completed, warm",
                     ),
                 )

@@ -65,11 +65,14 @@ class AnalyticsProgram:
         )
 
     async def readiness(self) -> Mapping[str, bool]:
-        """Postgres and Redis answer. Without auth analytics refuses, by itself."""
+        """Postgres and Redis answer, and auth has answered once: before, analytics serves nobody.
+
+        Without auth later, it refuses by itself.
+        """
         postgres, redis = await asyncio.gather(
             answers(self._database.ping()), answers(self._consumer.ping())
         )
-        return {"postgres": postgres, "redis": redis}
+        return {"postgres": postgres, "redis": redis, "revocations": self._feed.heard}
 
     def register_grpc(self, server: GrpcServer) -> None:
         """Adds `AnalyticsService`."""

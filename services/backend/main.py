@@ -109,11 +109,14 @@ class BackendProgram:
         return ClientSocket
 
     async def readiness(self) -> Mapping[str, bool]:
-        """Postgres and Redis answer. Without auth or analytics the backend refuses, by itself."""
+        """Postgres and Redis answer, and auth has answered once: before, the backend serves nobody.
+
+        Without auth or analytics later, it refuses by itself.
+        """
         postgres, redis = await asyncio.gather(
             answers(self._database.ping()), answers(self._redis.ping())
         )
-        return {"postgres": postgres, "redis": redis}
+        return {"postgres": postgres, "redis": redis, "revocations": self._feed.heard}
 
     def register_grpc(self, server: GrpcServer) -> None:
         """Adds `BackendService`."""

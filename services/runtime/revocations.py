@@ -21,6 +21,8 @@ from watertight.auth.v1.auth_pb2 import ListRevocationsResponse
 
 INTERVAL_SECONDS: Final = 0.5
 STALE_SECONDS: Final = 2.0
+# Until the first answer nobody is served: services start side by side, and auth may come last.
+_FIRST_INTERVAL_SECONDS: Final = 0.05
 
 ListRevocations = Callable[[int], Awaitable[ListRevocationsResponse]]
 OnEnd = Callable[[SessionId], None]
@@ -64,6 +66,11 @@ class RevocationFeed:
             self._task = None
 
     @property
+    def heard(self) -> bool:
+        """Whether auth has answered since the start: before that everybody is refused."""
+        return self._asked_at > float("-inf")
+
+    @property
     def fresh(self) -> bool:
         """Whether what is known is young enough to serve by."""
         return self._clock() - self._asked_at <= STALE_SECONDS
@@ -94,7 +101,7 @@ class RevocationFeed:
                 service_logger().warning("revocations not answered", code=error.code.name)
             except Exception as error:  # noqa: BLE001 -- the feed goes stale; it must not end
                 service_logger().error("revocations failed", **error_fields(error))
-            await asyncio.sleep(INTERVAL_SECONDS)
+            await asyncio.sleep(INTERVAL_SECONDS if self.heard else _FIRST_INTERVAL_SECONDS)
 
     async def refresh(self) -> None:
         """Asks once, to the end of what there is.

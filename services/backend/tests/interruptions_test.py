@@ -153,7 +153,7 @@ async def test_without_redis_reading_goes_on_and_writing_is_refused(
 
     assert ["one", "You said: one"] == [m["content"] for m in read.json()["messages"]]
     assert (503, "UNAVAILABLE") == error_of(refused)
-    assert (503, {"postgres": True, "redis": False}) == (
+    assert (503, {"postgres": True, "redis": False, "revocations": True}) == (
         unready.status_code,
         unready.json()["checks"],
     )

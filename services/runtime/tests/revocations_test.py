@@ -59,6 +59,19 @@ def test_nobody_is_served_before_the_first_answer(feed: RevocationFeed) -> None:
         feed.require_live(_LIVE)
 
 
+async def test_heard_from_the_first_answer_on(auth: _Auth, feed: RevocationFeed) -> None:
+    """A failed question is none; once there was an answer, silence makes stale, not unheard."""
+    auth.error = Unavailable()
+    with pytest.raises(Unavailable):
+        await feed.refresh()
+    before = feed.heard
+    auth.error = None
+    await feed.refresh()
+    auth.now += STALE_SECONDS + 1
+
+    assert (False, True, False) == (before, feed.heard, feed.fresh)
+
+
 async def test_ended_sessions_are_refused(auth: _Auth, feed: RevocationFeed) -> None:
     """Every page is read, and those on none of them live."""
     auth.ended = ["a", "b", "c", "d", "ended"]
