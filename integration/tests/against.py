@@ -59,6 +59,7 @@ def suites(theirs: Somebody, directory: Path) -> tuple[list[str], list[str], str
         timeout=LIMIT_SECONDS,
         env={**kept, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
+    assert report.exists(), finished.stdout + finished.stderr
     passed: list[str] = []
     others: list[str] = []
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 -- pytest's own
