@@ -73,9 +73,14 @@ class Speaker:
 
 @asynccontextmanager
 async def speakers(
-    environment: Environment, principals: Principals, count: int, *, patient: bool = False
+    environment: Environment,
+    principals: Principals,
+    count: int,
+    *,
+    replicas: int = 1,
+    patient: bool = False,
 ) -> AsyncIterator[list[Speaker]]:
-    """So many people of one tenant, each connected in a thread of her own, at every replica."""
+    """So many people of one tenant, each in a thread of her own, at the first replicas."""
     tenant = (await principals.administrator()).tenant
     async with AsyncExitStack() as stack:
         found = []
@@ -84,7 +89,7 @@ async def speakers(
             client = await stack.enter_async_context(
                 WebSocketTestClient(
                     token=person.token,
-                    base_url=environment.backend_urls[number % len(environment.backend_urls)],
+                    base_url=environment.backend_urls[number % replicas],
                     limit_seconds=_COMPLETION_SECONDS,
                 )
             )

@@ -13,6 +13,7 @@ from integration.performance.comparison import Comparison, Sample
 from integration.performance.scaling import measure_scaling, speakers
 
 _CONTEXTS: Final = (10, 100, 1_000)
+_REPLICAS: Final = 2
 _IN_TURN: Final = "one after the other"
 _AT_ONCE: Final = "at once"
 
@@ -22,10 +23,12 @@ async def benchmark(rounds: int) -> Sequence[Comparison]:
     # Who makes a thousand people and then measures should not have to log in meanwhile.
     settings = {"auth": {"ACCESS_TOKEN_SECONDS": "3600"}}
     found = []
-    async with Environment(settings=settings) as environment:
+    async with Environment(settings=settings, replicas=_REPLICAS) as environment:
         principals = Principals(environment)
         for contexts in _CONTEXTS:
-            async with speakers(environment, principals, contexts, patient=True) as speaking:
+            async with speakers(
+                environment, principals, contexts, replicas=_REPLICAS, patient=True
+            ) as speaking:
                 scaling = await measure_scaling(speaking, rounds=rounds)
                 refused = sum(len(speaker.refused) for speaker in speaking)
             found.append(

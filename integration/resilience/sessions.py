@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from contracts.context import (
     MEMBER_SCOPES,
@@ -17,7 +17,7 @@ from contracts.context import (
     ThreadId,
     UserId,
 )
-from integration.clients.answers import Refused, Unanswered
+from integration.clients.answers import Refused
 from integration.clients.backend import BackendClient
 from integration.clients.results import SentMessage
 from integration.environment import Environment
@@ -30,9 +30,10 @@ from services.runtime.sessions import SessionStore
 SERVED_SECONDS: Final = 15.0
 """How long after a restart everybody is served again."""
 
+_T = TypeVar("_T")
+
 _SERVICE: Final = "backend"
 _PAUSE_SECONDS: Final = 0.05
-_AGAIN: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 _ADD_THREAD: Final = """
     insert into threads (tenant_id, user_id, thread_id, title, created_at)
     values ($1, $2, $3, 'as given', now())
@@ -56,7 +57,10 @@ class Sessions:
             Refused: the thread is not hers, or no identifier.
         """
         runs = await asyncio.gather(
-            *(self._served(replica, thread_id) for replica in self._replicas)
+            *(
+                _served(lambda replica=replica: self.open(thread_id, replica=replica))  # type: ignore[misc]
+                for replica in self._replicas
+            )
         )
         if len(set(runs)) != 1:
             raise AssertionError(f"the replicas say different runs of {thread_id!r}: {runs}")
@@ -70,32 +74,23 @@ class Sessions:
     async def send(
         self, thread_id: ThreadId, message: str, run_id: RunId | None = None, *, replica: int = 0
     ) -> SentMessage:
-        """Sends a message once: in a run that is named, else in another one."""
+        """Sends a message once: in a run that is named, else in another one.
+
+        Sends it again while it is refused for now, which says that nothing has happened.
+        """
         async with self._backend(replica) as backend:
-            return await backend.send_message(thread_id, message, run_id=run_id)
+            return await _served(lambda: backend.send_message(thread_id, message, run_id=run_id))
 
     async def told(self, thread_id: ThreadId) -> list[tuple[int, RunId, str]]:
         """The thread's events at each replica, the same: number, run, and what is said."""
         told = []
         for replica in self._replicas:
             async with self._backend(replica) as backend:
-                events = (await backend.events(thread_id)).events
-                told.append([(each.sequence, each.run_id, each.content) for each in events])
+                page = await _served(lambda backend=backend: backend.events(thread_id))  # type: ignore[misc]
+                told.append([(each.sequence, each.run_id, each.content) for each in page.events])
         if any(other != told[0] for other in told):
             raise AssertionError(f"the replicas tell different events of {thread_id!r}: {told}")
         return told[0]
-
-    async def _served(self, replica: int, thread_id: ThreadId) -> RunId:
-        async with asyncio.timeout(SERVED_SECONDS):
-            while True:
-                try:
-                    return await self.open(thread_id, replica=replica)
-                except Unanswered:
-                    pass
-                except Refused as error:
-                    if error.code not in _AGAIN:
-                        raise
-                await asyncio.sleep(_PAUSE_SECONDS)
 
     def _backend(self, replica: int) -> BackendClient:
         return BackendClient(self._environment.backend_urls[replica], token=self._person.token)
@@ -103,6 +98,18 @@ class Sessions:
     @property
     def _replicas(self) -> range:
         return range(len(self._environment.backend_urls))
+
+
+async def _served(ask: Callable[[], Awaitable[_T]]) -> _T:
+    """The answer, asked for again while a replica refuses everybody for now, for at most 15 s."""
+    async with asyncio.timeout(SERVED_SECONDS):
+        while True:
+            try:
+                return await ask()
+            except Refused as error:
+                if error.code != "UNAVAILABLE":
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def run_of(message: str, run_id: RunId, first: int) -> list[tuple[int, RunId, str]]:
