@@ -25,6 +25,7 @@ from integration.audit.errors import (
     SubscriptionRefusedError,
     UnsupportedVersionError,
 )
+from integration.audit.machine import machine_facts
 from integration.audit.pages import write_report
 from integration.audit.population import (
     MAIN_SESSION,
@@ -109,6 +110,7 @@ __all__ = [
     "Verdict",
     "Witness",
     "check_history",
+    "machine_facts",
     "main",
     "run_audit",
     "write_report",

