@@ -87,7 +87,7 @@ LEAKS: Final = (
         mechanism="an entry's context is put aside and used for the next entry",
         service="analytics",
         anomalies=("write-capture", "aggregate-contamination", "context-bleed"),
-        channels=("postgres-rows", "http", "grpc", "audit-trail", "logs"),
+        channels=("postgres-rows", "http", "grpc", "audit-trail", "logs", "traces"),
     ),
     Leak(
         name="log-context",
