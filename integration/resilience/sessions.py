@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,11 @@ from contracts.context import (
     ThreadId,
     UserId,
 )
-from integration.clients.answers import Refused
+from integration.clients.answers import Refused, Unanswered
 from integration.clients.backend import BackendClient
 from integration.clients.results import SentMessage
+from integration.clients.websocket import WebSocketTestClient
+from integration.clients.websocket_frames import Frame
 from integration.environment import Environment
 from integration.fixtures.principals import Person
 from services.runtime.calls import new_id
@@ -29,6 +32,8 @@ from services.runtime.sessions import SessionStore
 
 SERVED_SECONDS: Final = 15.0
 """How long after a restart everybody is served again."""
+
+COMPLETED: Final = "agent_completed"
 
 _T = TypeVar("_T")
 
@@ -58,7 +63,7 @@ class Sessions:
         """
         runs = await asyncio.gather(
             *(
-                _served(lambda replica=replica: self.open(thread_id, replica=replica))  # type: ignore[misc]
+                served(lambda replica=replica: self.open(thread_id, replica=replica))  # type: ignore[misc]
                 for replica in self._replicas
             )
         )
@@ -79,14 +84,14 @@ class Sessions:
         Sends it again while it is refused for now, which says that nothing has happened.
         """
         async with self._backend(replica) as backend:
-            return await _served(lambda: backend.send_message(thread_id, message, run_id=run_id))
+            return await served(lambda: backend.send_message(thread_id, message, run_id=run_id))
 
     async def told(self, thread_id: ThreadId) -> list[tuple[int, RunId, str]]:
         """The thread's events at each replica, the same: number, run, and what is said."""
         told = []
         for replica in self._replicas:
             async with self._backend(replica) as backend:
-                page = await _served(lambda backend=backend: backend.events(thread_id))  # type: ignore[misc]
+                page = await served(lambda backend=backend: backend.events(thread_id))  # type: ignore[misc]
                 told.append([(each.sequence, each.run_id, each.content) for each in page.events])
         if any(other != told[0] for other in told):
             raise AssertionError(f"the replicas tell different events of {thread_id!r}: {told}")
@@ -100,7 +105,30 @@ class Sessions:
         return range(len(self._environment.backend_urls))
 
 
-async def _served(ask: Callable[[], Awaitable[_T]]) -> _T:
+async def heard(socket: WebSocketTestClient) -> list[Frame]:
+    """The events up to the next `agent_completed`, within 15 s.
+
+    A replica that refuses everybody for now cuts its sockets off: then it resumes.
+    """
+    events: list[Frame] = []
+    async with asyncio.timeout(SERVED_SECONDS):
+        while not events or events[-1]["type"] != COMPLETED:
+            if socket.closed:
+                await resumed(socket)
+            events += await socket.collect_events(SERVED_SECONDS, COMPLETED)
+    return events
+
+
+async def resumed(socket: WebSocketTestClient) -> None:
+    """Reconnects, again where a replica that refuses everybody for now cuts it off at once."""
+    async with asyncio.timeout(SERVED_SECONDS):
+        while True:
+            with contextlib.suppress(Unanswered):
+                return await served(socket.reconnect)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def served(ask: Callable[[], Awaitable[_T]]) -> _T:
     """The answer, asked for again while a replica refuses everybody for now, for at most 15 s."""
     async with asyncio.timeout(SERVED_SECONDS):
         while True:
