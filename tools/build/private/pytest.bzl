@@ -19,6 +19,7 @@ def pytest_test(
         test_limit_seconds = None,
         env = {},
         tags = [],
+        soak = [],
         **kwargs):
     """Runs pytest on the *_test.py files of srcs; the others (conftest.py, support) are imported.
 
@@ -40,6 +41,9 @@ def pytest_test(
       env: environment variables; $(rootpath ...) of data works.
       tags: `cpu:2` for a heavy target that should have both cores. Never `local`, which leaves the
         sandbox.
+      soak: words in the names of tests (pytest's -k) that cost more than each change should wait
+        for. This target leaves them out; `<name>` with `_soak_test` at its end, which is manual,
+        runs them. The room's README says when that was done last.
       **kwargs: passed to py_test (timeout, visibility, flaky is refused).
     """
     if "flaky" in kwargs:
@@ -51,13 +55,25 @@ def pytest_test(
         if source.startswith(name + "/"):
             fail(("%s: the test's program would lie where its folder %s/ is; give it another name, " +
                   "for instance %s_test") % (name, name, native.package_name().split("/")[-1]))
-    tests = [source for source in srcs if _is_test(source)]
+    common = dict(kwargs, size = size, srcs = srcs, deps = deps, data = data, env = env)
+    common.update(shard_count = shards if shards > 1 else None)
     limit = test_limit_seconds or _TEST_LIMIT_SECONDS[size]
+    args = ["--timeout=%d" % limit] + args
+    if not soak:
+        _run(name, args = args, tags = tags, **common)
+        return
+    words = " or ".join(soak)
+    _run(name, args = args + ["-k", "'not (%s)'" % words], tags = tags, **common)
+    soaking = name[:-len("_test")] + "_soak_test"
+    _run(soaking, args = args + ["-k", "'%s'" % words], tags = tags + ["manual"], **common)
+
+def _run(name, srcs, args, data, deps, **kwargs):
+    tests = [source for source in srcs if _is_test(source)]
     native.py_test(
         name = name,
         srcs = srcs + [_MAIN],
         main = _MAIN,
-        args = ["$(location %s)" % test for test in tests] + ["--timeout=%d" % limit] + args,
+        args = ["$(location %s)" % test for test in tests] + args,
         data = data + ["//:pyproject.toml"],
         deps = deps + [
             "@pypi//:coverage",
@@ -65,9 +81,5 @@ def pytest_test(
             "@pypi//:pytest_asyncio",
             "@pypi//:pytest_timeout",
         ],
-        env = env,
-        shard_count = shards if shards > 1 else None,
-        size = size,
-        tags = tags,
         **kwargs
     )
