@@ -177,6 +177,18 @@ async def settled(environment: Environment) -> Effects:
             raise TimeoutError(f"the system does not rest: {after.since(before).touched()}")
 
 
+async def consumed(environment: Environment, before: Effects) -> Effects:
+    """The counts once the consumer has counted an entry, which it does after acknowledging it."""
+    limit = time.monotonic() + _LIMIT_SECONDS
+    while True:
+        after = await look(environment)
+        if after.since(before).entries:
+            return after
+        if time.monotonic() > limit:
+            raise TimeoutError("the stream's consumer has counted no entry")
+        await asyncio.sleep(0.05)
+
+
 async def heard(environment: Environment, before: Effects) -> Effects:
     """The counts after every process has polled, so that what happens late has happened."""
     limit = time.monotonic() + _LIMIT_SECONDS

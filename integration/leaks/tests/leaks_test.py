@@ -15,7 +15,7 @@ LIMIT_SECONDS = 150
 def audited(directory: Path, leak: Leak) -> tuple[int, dict[str, Any]]:
     """The exit code and the JSON of an audit with a leak in the system."""
     result = directory / "audit.json"
-    options = ["--operations", "100", "--report", str(directory / "report"), "--json", str(result)]
+    options = ["--operations", "200", "--report", str(directory / "report"), "--json", str(result)]
     finished = subprocess.run(
         [AUDIT, "--leak", leak.name, *options],
         check=False,

@@ -10,7 +10,7 @@ from contracts.context.carriers.entry import write_entry
 from contracts.context.carriers.hop import write_hop
 from integration.environment import Environment
 from integration.fixtures.principals import Principals
-from integration.security.effects import heard, look, settled
+from integration.security.effects import consumed, heard, look, settled
 from integration.security.refusals import Case, Channel, Fault, unfilled
 from integration.security.refusals_at_edges import SEND_MESSAGE, over_edges
 from integration.security.refusals_of_entries import good_entry, over_stream
@@ -62,7 +62,10 @@ async def faults_of(stage: Stage, cases: Sequence[Case]) -> list[str]:
     before = await settled(stage.environment)
     for case in cases:
         said = await case.send()
-        after = await look(stage.environment)
+        if case.channel is Channel.STREAM:
+            after = await consumed(stage.environment, before)
+        else:
+            after = await look(stage.environment)
         change = after.since(before)
         before = after
         if said.code != case.code:
