@@ -35,7 +35,10 @@ _LIST_THREADS = text(
     ") as newest order by created_at, thread_id"
 )
 _HEAD = text("select head_sequence from threads where thread_id = :thread_id")
-_LOCK_THREAD = text("select head_sequence from threads where thread_id = :thread_id for update")
+# Not `for update`: who opens the first session of the thread meanwhile only wants its key to stay.
+_LOCK_THREAD = text(
+    "select head_sequence from threads where thread_id = :thread_id for no key update"
+)
 _ADVANCE = text("update threads set head_sequence = :head where thread_id = :thread_id")
 _HAS_RUN = text(
     "select exists (select from messages where thread_id = :thread_id and run_id = :run_id)"

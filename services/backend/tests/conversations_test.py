@@ -20,6 +20,7 @@ from contracts.context import (
     UserId,
 )
 from contracts.context.carriers.entry import read_entry
+from services.backend import store
 from services.backend.conversations import Conversations
 from services.backend.domain import MessageRole
 from services.backend.tests.stage import Stage, principal
@@ -118,6 +119,24 @@ OPERATIONS: dict[str, Callable[[Conversations, EdgeCall, ThreadId], Awaitable[ob
     "session": lambda backend, call, thread_id: backend.open_session(call, thread_id),
     "follow": lambda backend, call, thread_id: backend.open_thread(call, thread_id, "a.b"),
 }
+
+
+@pytest.mark.parametrize("sent", [0, 1])
+async def test_a_session_is_opened_while_a_message_is_written(stage: Stage, sent: int) -> None:
+    """Whoever writes holds the thread; who opens its session, the first one too, need not wait.
+
+    Waiting for each other they would both be refused, a second later.
+    """
+    thread_id = await stage.thread()
+    for _ in range(sent):
+        await stage.send(thread_id)
+    scope = DataScope.thread(TenantId("tenant-a"), UserId("user-a"), thread_id)
+    async with stage.database.transaction(scope) as session:
+        held = await store.lock_thread(session, thread_id)
+        with stage.call() as call:
+            opened = await stage.conversations.open_session(call, thread_id)
+
+    assert 5 * sent == held == opened.head_sequence
 
 
 @pytest.mark.parametrize("stranger", [BERT, TWIN], ids=["same tenant", "same name, other tenant"])
